@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * clu.h: a mounted volume with its cluster locks, as fs/fuse sees it.
+ *
+ * Which operation takes which lock is doc/spec/fs-locking.md section 4; the
+ * functions here take them, call fs/volume and give them back (the level stays
+ * cached). Rooms:
+ *
+ *	clu.c		mount and unmount (6.2, 6.3)
+ *	slotmap.c	which slot is ours
+ *	dlmlink.c	lock cache <-> DLM on the reactor
+ *	inode.c		clu_inode: M, W, O and their rules for giving away
+ *	dentry.c	N locks; names taken back
+ *	lockname.c, inode_lvb.c	names and value blocks
+ *	names.c, data.c, attr.c	operations
+ *	orphan.c	who wipes, when (5.4)
+ *
+ * Order of locks: doc/spec/fs-locking.md 4.1. No function may be called with a
+ * lock of this layer held.
+ */
+#ifndef O2FUSE_CLUSTER_CLU_H
+#define O2FUSE_CLUSTER_CLU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "fs/cluster/lockcache.h"
+#include "fs/volume/vol.h"
+#include "net/net.h"
+
+struct clu;
+struct clu_dentry;
+
+/*
+ * What the kernel's caches must forget before a lock goes (section 12). Called from
+ * downconvert workers with no mutex held; they block until it is done. After
+ * clu_kernel_gone() they are not called any more.
+ */
+struct clu_kernel_ops {
+	/* Attributes of an inode; with pages also its page cache (or directory
+	 * listing). Covers the race with a first LOOKUP reply (12.3). */
+	void (*inval_inode)(void *ctx, blkno_t blkno, bool pages);
+	/* All names of child in parent (12.3 Names: PRUNE, EXPIRE_ONLY, INC_EPOCH). */
+	void (*inval_names)(void *ctx, blkno_t parent, blkno_t child);
+	/* Negative entries handed out in that directory. */
+	void (*inval_negative)(void *ctx, blkno_t dir);
+};
+
+struct clu_config {
+	struct vol *vol;
+	struct net *net;
+	int preferred_slot;	/* -1 = none */
+	bool localflocks;
+	enum { CLU_ATIME_RELATIME, CLU_ATIME_NONE, CLU_ATIME_STRICT } atime;
+	bool nodiratime;
+	const struct clu_kernel_ops *kernel;
+	void *kernel_ctx;
+	struct logger *log;
+};
+
+/* The hooks to give to vol_open; ctx is the address of a struct clu *, filled in by
+ * clu_mount (NULL before: no locks are taken). */
+extern const struct vol_hooks clu_vol_hooks;
+
+/*
+ * fs-locking.md 6.2 steps 3 to 12. Heartbeat runs and all live nodes are connected
+ * already. Joins the domain, takes a slot, starts its journal, cleans up after a
+ * crash of our own. Blocks. EXIT_CLUSTER, EXIT_PEER, EXIT_SLOTS, EXIT_JOURNAL.
+ */
+int clu_mount(const struct clu_config *cfg, struct clu **out, struct reason *why) __must_check;
+/* 6.3; the kernel's mount is gone. fenced: send and write nothing. */
+void clu_unmount(struct clu *clu, bool fenced);
+/* Shut everything: waiters and later operations get -EIO. Any thread, never blocks. */
+void clu_stop(struct clu *clu);
+/* The FUSE connection is gone: no notifications any more (12.8 Unmount). */
+void clu_kernel_gone(struct clu *clu);
+struct vol *clu_vol(struct clu *clu);
+int clu_slot(const struct clu *clu);
+/* "locks, slots, recovery" part of the status; no blocking. */
+struct json_object;
+void clu_status(struct clu *clu, struct json_object *into);
+
+/* ---- inodes ------------------------------------------------------------------- */
+
+struct clu_inode {
+	struct clu *clu;
+	struct vol_inode *vi;
+	struct lc_lock m, w, o;	/* O: holder while in use and not detached */
+
+	pthread_mutex_t mutex;	/* the fields below */
+	pthread_cond_t cond;
+	unsigned refs;		/* operations, handles, and one for lookups > 0 */
+	unsigned opens;		/* open handles (5.1, 12.3) */
+	unsigned writers;	/* of these, open for writing */
+	bool o_held;		/* O is held as holder */
+	bool maybe_orphaned;	/* somebody unlinked it (5.2) */
+	bool attached;		/* O taken and dinode read; false: detached (12.3) */
+	bool pages_valid;	/* the kernel may have pages of it (12.4) */
+	bool attrs_out;		/* attributes with validity were handed out */
+	bool negatives_out;	/* directory: negative entries with validity */
+	uint64_t lockgen;	/* counted up whenever M was given down to NL */
+	uint64_t lookups;	/* FUSE lookup count; kept by fs/fuse under mutex */
+	struct clu_inode *hash_next;
+	struct clu_dentry *names; /* N locks in which it is the child */
+};
+
+/* The inode by number, referenced, attached (O PR held, dinode read). -ESTALE: it is
+ * not a live inode any more. Takes M PR for a moment if it had to attach. */
+int clu_iget(struct clu *clu, blkno_t blkno, struct clu_inode **out) __must_check;
+/* In memory only; NULL if not there. */
+struct clu_inode *clu_ifind(struct clu *clu, blkno_t blkno);
+void clu_ihold(struct clu_inode *ci);
+/* Last one: gives the locks back, wipes an orphan (5.4). Not on a worker. */
+void clu_iput(struct clu_inode *ci);
+
+/*
+ * M(x) at DLM_MODE_PR or EX as holder, attaching a detached inode again first.
+ * -ESTALE: dead meanwhile. Attributes in ci->vi are current until clu_munlock.
+ */
+int clu_mlock(struct clu_inode *ci, int level, unsigned flags) __must_check;
+void clu_munlock(struct clu_inode *ci, int level);
+int clu_wlock(struct clu_inode *ci, int level) __must_check;
+void clu_wunlock(struct clu_inode *ci, int level);
+
+/* N(dir, child) attached at PR: to be done while M(dir) is held, for every name that is
+ * made known to the kernel (5.2). Counted; given up when the child's lookups are 0. */
+int clu_dentry_attach(struct clu_inode *dir, struct clu_inode *child) __must_check;
+/* The same without waiting, for a child just created (LOCAL). */
+int clu_dentry_attach_new(struct clu_inode *dir, struct clu_inode *child) __must_check;
+/* N(dir, child) EX taken and dropped: other nodes drop their names. M(dir), M(child)
+ * are held EX. */
+int clu_dentry_take_ex(struct clu_inode *dir, struct clu_inode *child) __must_check;
+/* The kernel forgot the child (lookups 0): all its N locks may go. */
+void clu_dentry_forget(struct clu_inode *child);
+
+/* ---- operations ------------------------------------------------------------------ */
+
+struct clu_attr {
+	blkno_t blkno;
+	uint16_t mode;
+	uint32_t uid, gid, nlink, generation;
+	uint64_t size, blocks512, rdev;
+	uint32_t blksize;
+	struct timespec atime, mtime, ctime;
+};
+
+struct clu_cred {
+	uint32_t uid, gid;
+};
+
+/*
+ * Reply while locks are held: attributes and entries with validity must reach the
+ * kernel before M (M(dir) for entries) is given back (12.3). So operations that
+ * answer with them take a function that sends the reply; it is called exactly once,
+ * on success, with the locks held, and must not block on anything but /dev/fuse.
+ */
+typedef void (*clu_attr_fn)(void *ctx, struct clu_inode *ci, const struct clu_attr *attr);
+
+int clu_lookup(struct clu_inode *dir, const char *name, clu_attr_fn reply, void *ctx) __must_check;
+int clu_getattr(struct clu_inode *ci, clu_attr_fn reply, void *ctx) __must_check;
+/* valid: VOL_SET_*, plus size. */
+struct clu_setattr {
+	struct vol_setattr vol;
+	bool set_size;
+	uint64_t size;
+	bool kill_suid;
+};
+int clu_setattr(struct clu_inode *ci, const struct clu_setattr *what, clu_attr_fn reply,
+		void *ctx) __must_check;
+/* create, mknod, mkdir, symlink; a setgid directory passes its group on. */
+int clu_create(struct clu_inode *dir, const char *name, const struct vol_new *what,
+	       clu_attr_fn reply, void *ctx) __must_check;
+int clu_link(struct clu_inode *ci, struct clu_inode *dir, const char *name,
+	     clu_attr_fn reply, void *ctx) __must_check;
+int clu_unlink(struct clu_inode *dir, const char *name, bool rmdir) __must_check;
+int clu_rename(struct clu_inode *old_dir, const char *old_name, struct clu_inode *new_dir,
+	       const char *new_name, bool noreplace) __must_check;
+int clu_readdir(struct clu_inode *dir, uint64_t pos, vol_readdir_fn fn, void *ctx) __must_check;
+int clu_readlink(struct clu_inode *ci, char *buf, size_t room) __must_check; /* length */
+
+/* An open handle: counts in opens and writers, keeps O. -ESTALE, -ENOENT (wiped). */
+int clu_open(struct clu_inode *ci, bool writing) __must_check;
+void clu_close(struct clu_inode *ci, bool writing);
+int clu_read(struct clu_inode *ci, void *buf, size_t len, uint64_t off, size_t *got) __must_check;
+int clu_write(struct clu_inode *ci, const void *buf, size_t len, uint64_t off, bool append,
+	      bool kill_suid, size_t *done) __must_check;
+int clu_fsync(struct clu_inode *ci, bool datasync) __must_check;
+int clu_statfs(struct clu *clu, struct vol_statfs *out) __must_check;
+
+/* flock (3.10): one object per open handle. */
+struct clu_flock;
+int clu_flock_set(struct clu_inode *ci, struct clu_flock **fl, int level, bool wait) __must_check;
+void clu_flock_free(struct clu_flock *fl);
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * lockcache.h: cluster locks that this node caches (doc/spec/fs-locking.md section 3).
+ *
+ * One struct lc_lock per lock that this node has or wants. It counts local holders
+ * per level, keeps a granted level cached after the last holder left, and gives it
+ * back when another node is blocked by it. It knows nothing of files: types plug in
+ * through struct lc_type. It is driven by requests, releases, DLM callbacks and the
+ * downconvert workers; the DLM is handed in as struct lc_dlm, so a fake one tests
+ * every row of the state table.
+ */
+#ifndef O2FUSE_CLUSTER_LOCKCACHE_H
+#define O2FUSE_CLUSTER_LOCKCACHE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "dlm/dlm.h"
+#include "dlm/util/cleanup.h"
+#include "dlm/util/log.h"
+
+#define LC_NAME_LEN 31
+
+struct lockcache;
+struct lc_lock;
+
+/* How the cache reaches a DLM. Calls return at once; the outcome comes through the
+ * lc_dlm_* functions below, from another thread or (fake) from the same. */
+struct lc_dlm {
+	/* New lock if handle is NULL, else convert; VALBLK in flags as asked. */
+	void (*lock)(void *ctx, struct lc_lock *l, int mode, uint32_t flags, const uint8_t *lvb);
+	void (*unlock)(void *ctx, struct lc_lock *l, uint32_t flags, const uint8_t *lvb);
+	void (*cancel)(void *ctx, struct lc_lock *l);
+};
+
+enum lc_work { LC_WORK_GO, LC_WORK_STOP };
+
+struct lc_type {
+	char letter;		/* 'M', 'W', ... */
+	bool has_lvb;
+	bool refreshes;		/* NEEDS_REFRESH after NL -> PR/EX */
+	bool nocache;		/* BASTs are ignored (F) */
+	bool recovery_wait;	/* M: wait while a node's recovery is pending (7.3) */
+	/* Refresh cached data; lvb: 64 bytes as granted. Holder counted, no mutex held. */
+	int (*refresh)(struct lc_lock *l, const uint8_t *lvb);
+	/* Row 10: may the level go down to new_level now? No: start what is needed
+	 * (a checkpoint) and return false; the worker asks again. No mutex held by the
+	 * callee's view: called with the lock's mutex held, must not block. */
+	bool (*may_downconvert)(struct lc_lock *l, int new_level);
+	/* What row 10 starts when the answer was no. No mutex held; may block. */
+	void (*make_ready)(struct lc_lock *l);
+	/* Row 11: work before the level goes down; no mutex held, may block. */
+	enum lc_work (*before_downconvert)(struct lc_lock *l, int blocking, int level);
+	/* After row 11 said stop, or the convert was sent. No mutex held. */
+	void (*after_downconvert)(struct lc_lock *l, enum lc_work what);
+	/* Fill the value block, just before EX is lowered or dropped. Mutex held. */
+	void (*stuff_lvb)(struct lc_lock *l, uint8_t lvb[DLM_LVB_LEN]);
+};
+
+struct lc_lock {
+	struct lockcache *lc;
+	const struct lc_type *type;
+	void *owner;		/* what the type's callbacks work on */
+	uint8_t name[LC_NAME_LEN];
+
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;	/* any change a waiter may wait for */
+	int level, requested, blocking;
+	unsigned ro, ex;
+	uint8_t action, unlock_action;
+	uint16_t flags;
+	uint32_t pgen;
+	uint8_t lvb[DLM_LVB_LEN]; /* as granted, or stuffed */
+	int error;		/* of the last request */
+	struct lc_lock *queue_next; /* downconvert list */
+	void *dlm_handle;	/* belongs to struct lc_dlm */
+	void *dlm_priv;
+	unsigned waiters;
+};
+
+struct lc_config {
+	const struct lc_dlm *dlm;
+	void *dlm_ctx;
+	unsigned workers;	/* downconvert threads, at least 1; 0: tests call lc_downconvert_pass */
+	struct logger *log;
+};
+struct lockcache *lc_new(const struct lc_config *cfg);
+/* All locks are dropped before. */
+void lc_free(struct lockcache *lc);
+/* Every waiter and every later request fails with -EIO; nothing is sent any more. */
+void lc_stop(struct lockcache *lc);
+/* Nodes whose recovery is pending: M requests wait while not zero (7.3). */
+void lc_recovery_pending(struct lockcache *lc, int delta);
+
+void lc_init(struct lc_lock *l, struct lockcache *lc, const struct lc_type *type,
+	     const uint8_t name[LC_NAME_LEN], void *owner);
+void lc_destroy(struct lc_lock *l);	/* memory only, after lc_drop */
+
+enum lc_flags {
+	LC_NOQUEUE = 1,		/* -EAGAIN instead of waiting for another node */
+	LC_NONBLOCK = 2,	/* -EAGAIN instead of waiting at all (3.3) */
+	LC_IN_RECOVERY = 4,	/* do not wait for recovery */
+	LC_INTR = 8,		/* -EINTR when lc_interrupt() was called for this task */
+};
+/* Take the lock at DLM_MODE_PR or EX and count in as holder. Refreshes first if
+ * needed. 0, -EAGAIN, -EIO (stopped), or the error of refresh (holder not counted). */
+int lc_lock(struct lc_lock *l, int level, unsigned flags) __must_check;
+void lc_unlock(struct lc_lock *l, int level);
+/* New object: ask for level with DLM LOCAL, no holder, nobody waits (3.3). */
+void lc_attach(struct lc_lock *l, int level);
+/* 3.8: mark and drop. Blocks until the unlock AST. Holders must be 0. */
+void lc_mark_freeing(struct lc_lock *l);
+void lc_drop(struct lc_lock *l);
+/* Level now; for checks. */
+int lc_level(struct lc_lock *l);
+/* Does another node wait for it? */
+bool lc_blocked(struct lc_lock *l);
+/* Something that may_downconvert waits for has happened. */
+void lc_kick(struct lockcache *lc);
+
+/* ---- from the DLM side ------------------------------------------------------ */
+void lc_dlm_done(struct lc_lock *l, enum dlm_call call, enum dlm_status status);
+void lc_dlm_ast(struct lc_lock *l, const uint8_t *lvb);
+void lc_dlm_bast(struct lc_lock *l, int mode);
+void lc_dlm_unlock_ast(struct lc_lock *l, enum dlm_status status);
+
+/* ---- for tests ---------------------------------------------------------------- */
+/* One pass of the downconvert worker (workers = 0); how many objects it handled. */
+unsigned lc_downconvert_pass(struct lockcache *lc);
+
+#endif
