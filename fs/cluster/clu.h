@@ -13,6 +13,7 @@
  *	dentry.c	N locks; names taken back
  *	lockname.c, inode_lvb.c	names and value blocks
  *	names.c, data.c, attr.c	operations
+ *	pages.c		the kernel's page cache: served READs, giving away (12.4)
  *	orphan.c	who wipes, when (5.4)
  *
  * Order of locks: doc/spec/fs-locking.md 4.1. No function may be called with a
@@ -36,9 +37,11 @@ struct clu_dentry;
  * clu_kernel_gone() they are not called any more.
  */
 struct clu_kernel_ops {
-	/* Attributes of an inode; with pages also its page cache (or directory
-	 * listing). Covers the race with a first LOOKUP reply (12.3). */
-	void (*inval_inode)(void *ctx, blkno_t blkno, bool pages);
+	/* Attributes of an inode only. Covers the race with a first LOOKUP reply (12.3). */
+	void (*inval_attr)(void *ctx, blkno_t blkno);
+	/* The same, and its pages (or a directory's listing) in [off, off + len); len 0:
+	 * to the end. Waits for the folios of unanswered READs: see pages.c. */
+	void (*inval_pages)(void *ctx, blkno_t blkno, uint64_t off, uint64_t len);
 	/* All names of child in parent (12.3 Names: PRUNE, EXPIRE_ONLY, INC_EPOCH). */
 	void (*inval_names)(void *ctx, blkno_t parent, blkno_t child);
 	/* Negative entries handed out in that directory. */
@@ -94,7 +97,8 @@ struct clu_inode {
 	bool o_held;		/* O is held as holder */
 	bool maybe_orphaned;	/* somebody unlinked it (5.2) */
 	bool attached;		/* O taken and dinode read; false: detached (12.3) */
-	bool pages_valid;	/* the kernel may have pages of it (12.4) */
+	bool pages_valid;	/* the kernel may have pages of it (12.4); pages.c */
+	uint64_t served_from, served_to; /* READ while giving away; empty: from >= to */
 	bool attrs_out;		/* attributes with validity were handed out */
 	bool negatives_out;	/* directory: negative entries with validity */
 	uint64_t lockgen;	/* counted up whenever M was given down to NL */
@@ -180,11 +184,21 @@ int clu_readlink(struct clu_inode *ci, char *buf, size_t room) __must_check; /* 
 /* An open handle: counts in opens and writers, keeps O. -ESTALE, -ENOENT (wiped). */
 int clu_open(struct clu_inode *ci, bool writing) __must_check;
 void clu_close(struct clu_inode *ci, bool writing);
-int clu_read(struct clu_inode *ci, void *buf, size_t len, uint64_t off, size_t *got) __must_check;
+/* reply is called with the data while M is held (12.4: before the lock can go).
+ * cached: what is replied may stay in the kernel's page cache (not a direct handle). */
+typedef void (*clu_data_fn)(void *ctx, const void *buf, size_t len);
+int clu_read(struct clu_inode *ci, void *buf, size_t len, uint64_t off, bool cached,
+	     clu_data_fn reply, void *ctx) __must_check;
 int clu_write(struct clu_inode *ci, const void *buf, size_t len, uint64_t off, bool append,
 	      bool kill_suid, size_t *done) __must_check;
 int clu_fsync(struct clu_inode *ci, bool datasync) __must_check;
 int clu_statfs(struct clu *clu, struct vol_statfs *out) __must_check;
+
+/* ---- pages (pages.c) ----------------------------------------------------------------- */
+
+/* Work before M(ci) goes to NL: every page (and the attributes) the kernel has of it is
+ * gone when this returns. Downconvert worker, nothing held. */
+void clu_pages_give_away(struct clu_inode *ci);
 
 /* flock (3.10): one object per open handle. */
 struct clu_flock;

@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 #include "dlm/dlm.h"
 #include "dlm/util/cleanup.h"
 #include "dlm/util/log.h"
@@ -76,6 +77,9 @@ struct lc_lock {
 	void *dlm_handle;	/* belongs to struct lc_dlm */
 	void *dlm_priv;
 	unsigned waiters;
+	bool serving;		/* lc_serve */
+	unsigned served, served_seen, served_now;
+	struct timespec serve_at; /* CLOCK_MONOTONIC */
 };
 
 struct lc_config {
@@ -101,6 +105,7 @@ enum lc_flags {
 	LC_NONBLOCK = 2,	/* -EAGAIN instead of waiting at all (3.3) */
 	LC_IN_RECOVERY = 4,	/* do not wait for recovery */
 	LC_INTR = 8,		/* -EINTR when lc_interrupt() was called for this task */
+	LC_PRESENT = 16,	/* may be served in spite of BLOCKED, see lc_serve */
 };
 /* Take the lock at DLM_MODE_PR or EX and count in as holder. Refreshes first if
  * needed. 0, -EAGAIN, -EIO (stopped), or the error of refresh (holder not counted). */
@@ -111,6 +116,19 @@ void lc_attach(struct lc_lock *l, int level);
 /* 3.8: mark and drop. Blocks until the unlock AST. Holders must be 0. */
 void lc_mark_freeing(struct lc_lock *l);
 void lc_drop(struct lc_lock *l);
+/*
+ * Serving while giving away (fs-locking.md 12.4 step 2). A READ that waits for M in
+ * row 5 of 3.3 holds folio locks in the kernel, and the page notification that must
+ * precede our convert waits for these folios. So: lc_serve() before the notification;
+ * from delay_ms later on, requests with LC_PRESENT whose level is satisfied by the
+ * present one (waiting ones too) are counted in although BLOCKED; lc_lock then
+ * returns 1. lc_serve_end() after the notification: waits until no holder is left
+ * that was served so; true = somebody was (what he read may be in the kernel's caches:
+ * invalidate that and go again, serving goes on), false = nobody since the last call,
+ * and serving has ended. Only called by before_downconvert of that lock.
+ */
+void lc_serve(struct lc_lock *l, unsigned delay_ms);
+bool lc_serve_end(struct lc_lock *l);
 /* Level now; for checks. */
 int lc_level(struct lc_lock *l);
 /* Does another node wait for it? */
