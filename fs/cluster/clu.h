@@ -97,6 +97,14 @@ struct clu_inode {
 	bool o_held;		/* O is held as holder */
 	bool maybe_orphaned;	/* somebody unlinked it (5.2) */
 	bool attached;		/* O taken and dinode read; false: detached (12.3) */
+	bool attaching;		/* somebody is at it: wait on cond */
+	bool dying;		/* last reference went: it is being evicted */
+	bool evict_waits;	/* dying, and may wait for cluster locks to wipe it */
+	bool unnamed;		/* a name was given away since it was attached (5.4 end) */
+	bool w_named;		/* w is initialised (its name needs the generation) */
+	bool o_named;		/* o is initialised */
+	unsigned w_users;	/* in clu_wlock .. clu_wunlock */
+	uint64_t open_lockgen;	/* lockgen when opens left 0 */
 	bool pages_valid;	/* the kernel may have pages of it (12.4); pages.c */
 	uint64_t served_from, served_to; /* READ while giving away; empty: from >= to */
 	bool attrs_out;		/* attributes with validity were handed out */
@@ -113,7 +121,7 @@ int clu_iget(struct clu *clu, blkno_t blkno, struct clu_inode **out) __must_chec
 /* In memory only; NULL if not there. */
 struct clu_inode *clu_ifind(struct clu *clu, blkno_t blkno);
 void clu_ihold(struct clu_inode *ci);
-/* Last one: gives the locks back, wipes an orphan (5.4). Not on a worker. */
+/* Last one: gives the locks back, wipes an orphan (5.4). Not on a worker, no lock held. */
 void clu_iput(struct clu_inode *ci);
 
 /*
@@ -126,15 +134,14 @@ int clu_wlock(struct clu_inode *ci, int level) __must_check;
 void clu_wunlock(struct clu_inode *ci, int level);
 
 /* N(dir, child) attached at PR: to be done while M(dir) is held, for every name that is
- * made known to the kernel (5.2). Counted; given up when the child's lookups are 0. */
+ * made known to the kernel (5.2). The lock object lives as long as the child's
+ * clu_inode, that is while the kernel knows it (lookups > 0) or an operation uses it. */
 int clu_dentry_attach(struct clu_inode *dir, struct clu_inode *child) __must_check;
 /* The same without waiting, for a child just created (LOCAL). */
 int clu_dentry_attach_new(struct clu_inode *dir, struct clu_inode *child) __must_check;
 /* N(dir, child) EX taken and dropped: other nodes drop their names. M(dir), M(child)
  * are held EX. */
 int clu_dentry_take_ex(struct clu_inode *dir, struct clu_inode *child) __must_check;
-/* The kernel forgot the child (lookups 0): all its N locks may go. */
-void clu_dentry_forget(struct clu_inode *child);
 
 /* ---- operations ------------------------------------------------------------------ */
 

@@ -32,6 +32,9 @@ struct lc_dlm {
 	void (*lock)(void *ctx, struct lc_lock *l, int mode, uint32_t flags, const uint8_t *lvb);
 	void (*unlock)(void *ctx, struct lc_lock *l, uint32_t flags, const uint8_t *lvb);
 	void (*cancel)(void *ctx, struct lc_lock *l);
+	/* The object's memory goes: no callback for it begins after this returns, and none
+	 * is running. NULL: not needed. */
+	void (*forget)(void *ctx, struct lc_lock *l);
 };
 
 enum lc_work { LC_WORK_GO, LC_WORK_STOP };
@@ -53,7 +56,7 @@ struct lc_type {
 	/* Row 11: work before the level goes down; no mutex held, may block. */
 	enum lc_work (*before_downconvert)(struct lc_lock *l, int blocking, int level);
 	/* After row 11 said stop, or the convert was sent. No mutex held. */
-	void (*after_downconvert)(struct lc_lock *l, enum lc_work what);
+	void (*after_downconvert)(struct lc_lock *l, enum lc_work what); /* stop: may free l */
 	/* Fill the value block, just before EX is lowered or dropped. Mutex held. */
 	void (*stuff_lvb)(struct lc_lock *l, uint8_t lvb[DLM_LVB_LEN]);
 };
@@ -73,13 +76,19 @@ struct lc_lock {
 	uint32_t pgen;
 	uint8_t lvb[DLM_LVB_LEN]; /* as granted, or stuffed */
 	int error;		/* of the last request */
-	struct lc_lock *queue_next; /* downconvert list */
+	uint64_t calls, dones;	/* lock and convert calls made, and returned */
+	uint64_t refused;	/* number of the last call that was refused, with error */
 	void *dlm_handle;	/* belongs to struct lc_dlm */
 	void *dlm_priv;
 	unsigned waiters;
 	bool serving;		/* lc_serve */
-	unsigned served, served_seen, served_now;
+	unsigned served, served_seen;
 	struct timespec serve_at; /* CLOCK_MONOTONIC */
+
+	/* under the cache's own mutex (downconvert.c) */
+	uint8_t place;		/* on which list it is */
+	struct lc_lock *queue_next, *queue_prev;
+	struct lc_lock *all_next, *all_prev;
 };
 
 struct lc_config {

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * clu_int.h: what the rooms of fs/cluster share (see clu.h for who lives where).
+ *
+ * Order of the mutexes, outer first: a stripe of the inode table, clu_inode.mutex,
+ * clu.mutex. None of them is held across a lock-cache call that may wait, across a
+ * kernel notification, or across I/O. The lock cache's own mutexes come after all.
+ */
+#ifndef O2FUSE_CLUSTER_CLU_INT_H
+#define O2FUSE_CLUSTER_CLU_INT_H
+
+#include <stdatomic.h>
+#include "fs/cluster/clu.h"
+#include "fs/cluster/inode_lvb.h"
+#include "fs/cluster/lockname.h"
+
+struct dlmlink;
+
+enum { CLU_ITABLE_STRIPES = 64, CLU_ITABLE_BUCKETS = 64 };
+
+struct clu_itable {
+	struct clu_istripe {
+		pthread_mutex_t mutex;	/* the chains, and refs going to 0 */
+		pthread_cond_t gone;	/* an inode left the table */
+		struct clu_inode *bucket[CLU_ITABLE_BUCKETS];
+	} stripe[CLU_ITABLE_STRIPES];
+};
+
+/* M lock of a system inode that is not the root (vol_inode.cluster points here). */
+struct clu_sys {
+	struct clu *clu;
+	struct vol_inode *vi;
+	enum vol_sysfile type;
+	unsigned slot;
+	bool used;		/* m is initialised */
+	struct lc_lock m;
+};
+
+/* N(dir, child); lives as long as the child (dentry.c). */
+struct clu_dentry {
+	struct clu_inode *child;
+	blkno_t dir;
+	struct lc_lock n;
+	struct clu_dentry *next; /* clu_inode.names */
+};
+
+struct clu {
+	struct clu_config cfg;
+	struct vol *vol;
+	struct net *net;
+	struct logger *log;
+	struct lockcache *lc;
+	struct dlmlink *link;
+	struct dlm_domain *dom;
+	node_t self;
+	int slot;		/* -1: none yet */
+	unsigned max_slots;
+	int16_t *slots;		/* the slot map as of the last refresh of S; -1 = free */
+	struct lc_lock s, r, y, p;
+	struct clu_itable itable;
+	struct clu_sys *sys;	/* [type * max_slots + slot] */
+
+	atomic_bool stopped, kernel_gone;
+	atomic_bool mounted;	/* M requests may wait for recovery */
+
+	pthread_mutex_t mutex;	/* the fields below */
+	pthread_cond_t cond;	/* CLOCK_MONOTONIC */
+	bool ending;		/* threads must end */
+	uint8_t dead[NODE_MAX];	/* nodes whose recovery is pending */
+	unsigned dead_count;
+	bool failing;		/* the last recovery failed: wait before the next */
+	uint32_t *recovery_generation; /* of each slot's journal, as last seen */
+	uint8_t *clean_orphans;	/* per slot: CLU_CLEAN_* wanted */
+	struct clu_prune {	/* names to take back again after the last close */
+		blkno_t dir, child;
+		struct clu_prune *next;
+	} *prune;
+	uint64_t recoveries, recovered;	/* for the status */
+	bool house_running, recovery_running;
+	pthread_t house, recovery;
+};
+
+/* clu->clean_orphans: what the housekeeping thread does to a slot's orphan directory. */
+enum { CLU_CLEAN_ORPHANS = 1, CLU_CLEAN_DIO = 2, CLU_CLEAN_LOCAL = 4 };
+
+/* ---- clu.c, house.c ---------------------------------------------------------------- */
+
+static inline bool clu_kernel_there(struct clu *clu)
+{
+	return !atomic_load_explicit(&clu->kernel_gone, memory_order_acquire);
+}
+
+/* R (directories moved to another parent), and Y (deletion, NFS handles): plain locks. */
+int clu_rename_lock(struct clu *clu) __must_check;
+void clu_rename_unlock(struct clu *clu);
+int clu_nfs_lock(struct clu *clu, int level) __must_check;
+void clu_nfs_unlock(struct clu *clu, int level);
+
+/* M of a system inode, as the volume's hooks take it (orphan directories of any slot). */
+int clu_sys_lock(struct clu *clu, struct vol_inode *vi, bool ex) __must_check;
+void clu_sys_unlock(struct clu *clu, struct vol_inode *vi, bool ex);
+
+/* ---- inode.c ------------------------------------------------------------------------- */
+
+/*
+ * An inode that vol_create has just made; takes over the reference to vi. Attaches
+ * W EX, M EX and O PR without waiting (3.3, LOCAL). Before M(dir) is given back.
+ */
+int clu_new_inode(struct clu *clu, struct vol_inode *vi, struct clu_inode **out) __must_check;
+/* clu_iget for orphans (7.5): O PR with NOQUEUE; -EAGAIN: somebody is wiping it. */
+int clu_iget_orphan(struct clu *clu, blkno_t blkno, struct clu_inode **out) __must_check;
+/* O(x) EX, NOQUEUE (5.4 step 5), as a second holder beside our PR. -EAGAIN: in use
+ * elsewhere. Only from clu_orphan_evict, or with M(x) held EX. */
+int clu_olock_ex(struct clu_inode *ci) __must_check;
+void clu_ounlock_ex(struct clu_inode *ci);
+/*
+ * Within clu_orphan_evict, when x lives on because O EX was refused: give O back while
+ * M(x) is still held EX, so that whoever takes M(x) next and is the last finds it free.
+ */
+void clu_odrop(struct clu_inode *ci);
+
+/* ---- dentry.c -------------------------------------------------------------------------- */
+
+/* Drop all N locks of an inode that leaves memory. */
+void clu_dentries_drop(struct clu_inode *ci);
+/* BAST(EX) on a name of it: maybe orphaned; detached if no handle is open (12.3). */
+void clu_inode_unlinked_elsewhere(struct clu_inode *ci);
+
+/* ---- orphan.c ---------------------------------------------------------------------------- */
+
+/*
+ * The last reference of ci went and its link count is 0 or it may be orphaned: decide
+ * and wipe (5.4 steps 1 to 10). Nothing held; ci stays valid; no worker thread. ci can
+ * not be found by others meanwhile: use lc_lock(&ci->m, ...) directly, not clu_mlock.
+ */
+void clu_orphan_evict(struct clu_inode *ci);
+/* Entries of slot's orphan directory (7.5); dio: also the dio- ones. */
+int clu_orphan_scan_slot(struct clu *clu, unsigned slot, bool dio);
+
+/* ---- pages.c ----------------------------------------------------------------------------- */
+
+void clu_pages_note(struct clu_inode *ci);
+void clu_pages_served(struct clu_inode *ci, uint64_t off, uint64_t len);
+
+/* ---- slotmap.c --------------------------------------------------------------------------- */
+
+extern const struct lc_type clu_type_s;
+/* Under S EX. */
+int clu_slot_choose(struct clu *clu, struct reason *why) __must_check;
+int clu_slot_write(struct clu *clu, unsigned slot, int node) __must_check;
+int clu_slot_of(const struct clu *clu, node_t node); /* -1: none */
+
+/* ---- recover.c ----------------------------------------------------------------------------- */
+
+/* A member died (reactor): pending before this returns (7.1). */
+void clu_recovery_node(struct clu *clu, node_t node);
+int clu_recovery_start(struct clu *clu) __must_check;
+void clu_recovery_stop(struct clu *clu);
+/* Remember every journal's recovery generation (6.2 step 9, 7.2 step 4). */
+int clu_recovery_note_generations(struct clu *clu) __must_check;
+
+/* ---- house.c: housekeeping thread: truncate log, orphans of slots, names to prune ------------ */
+
+int clu_house_start(struct clu *clu) __must_check;
+void clu_house_stop(struct clu *clu);
+void clu_house_clean(struct clu *clu, unsigned slot, unsigned what);
+void clu_house_prune(struct clu *clu, blkno_t dir, blkno_t child);
+
+/* ---- dlmlink.c ------------------------------------------------------------------------------- */
+
+/* For struct lc_config; ctx is the link. The domain is set once it is joined. */
+extern const struct lc_dlm dlmlink_ops;
+struct dlmlink *dlmlink_new(struct net *net, struct logger *log);
+void dlmlink_set_domain(struct dlmlink *k, struct dlm_domain *dom);
+/* After the domain is gone (left or abandoned); waits until the reactor is done. */
+void dlmlink_free(struct dlmlink *k);
+
+#endif
