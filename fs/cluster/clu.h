@@ -191,11 +191,11 @@ int clu_readlink(struct clu_inode *ci, char *buf, size_t room) __must_check; /* 
 /* An open handle: counts in opens and writers, keeps O. -ESTALE, -ENOENT (wiped). */
 int clu_open(struct clu_inode *ci, bool writing) __must_check;
 void clu_close(struct clu_inode *ci, bool writing);
-/* reply is called with the data while M is held (12.4: before the lock can go).
- * cached: what is replied may stay in the kernel's page cache (not a direct handle). */
+/* reply is called with the data while M is held (12.4: before the lock can go). It may
+ * stay in the kernel's page cache: a fault through a direct handle looks like a read. */
 typedef void (*clu_data_fn)(void *ctx, const void *buf, size_t len);
-int clu_read(struct clu_inode *ci, void *buf, size_t len, uint64_t off, bool cached,
-	     clu_data_fn reply, void *ctx) __must_check;
+int clu_read(struct clu_inode *ci, void *buf, size_t len, uint64_t off, clu_data_fn reply,
+	     void *ctx) __must_check;
 int clu_write(struct clu_inode *ci, const void *buf, size_t len, uint64_t off, bool append,
 	      bool kill_suid, size_t *done) __must_check;
 int clu_fsync(struct clu_inode *ci, bool datasync) __must_check;

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * attr.c: attributes, under M (doc/spec/fs-locking.md 4.3).
+ *
+ * A reply is sent while M is held, so that validity given to the kernel ends before
+ * the lock can go (12.3). A change of size takes W before M, so that no I/O of
+ * another node is in the middle of the file.
+ */
+#include "fs/cluster/clu_int.h"
+
+void clu_attr_fill(struct clu_inode *ci, struct clu_attr *a)
+{
+	const struct vol_inode *vi = ci->vi;
+
+	*a = (struct clu_attr){
+		.blkno = vi->blkno,
+		.mode = vi->mode,
+		.uid = vi->uid,
+		.gid = vi->gid,
+		.nlink = vi->nlink,
+		.generation = vi->generation,
+		.size = vi->size,
+		.blocks512 = vol_stat_blocks(vi),
+		.rdev = vi->rdev,
+		.blksize = 1u << vol_info(vi->vol)->clustersize_bits,
+		.atime = vi->atime,
+		.mtime = vi->mtime,
+		.ctime = vi->ctime,
+	};
+}
+
+void clu_attr_reply(struct clu_inode *ci, clu_attr_fn reply, void *ctx)
+{
+	struct clu_attr a;
+
+	clu_attr_fill(ci, &a);
+	reply(ctx, ci, &a);
+}
+
+int clu_getattr(struct clu_inode *ci, clu_attr_fn reply, void *ctx)
+{
+	int err = clu_mlock(ci, DLM_MODE_PR, 0);
+
+	if (err)
+		return err;
+	clu_attr_reply(ci, reply, ctx);
+	clu_munlock(ci, DLM_MODE_PR);
+	return 0;
+}
+
+/* Set-id bits go when somebody else may have changed the file: suid always, sgid
+ * where the group may execute (without it the bit means mandatory locking). */
+static void kill_suid(struct clu_inode *ci, struct vol_setattr *what)
+{
+	uint16_t mode = what->valid & VOL_SET_MODE ? what->mode : ci->vi->mode;
+	uint16_t killed = mode & (uint16_t)~S_ISUID;
+
+	if (!S_ISREG(mode))
+		return;
+	if (mode & S_IXGRP)
+		killed &= (uint16_t)~S_ISGID;
+	if (killed != mode) {
+		what->valid |= VOL_SET_MODE;
+		what->mode = killed;
+	}
+}
+
+int clu_setattr(struct clu_inode *ci, const struct clu_setattr *what, clu_attr_fn reply, void *ctx)
+{
+	struct vol_setattr set = what->vol;
+	int err;
+
+	if (what->set_size) {
+		err = clu_wlock(ci, DLM_MODE_EX);
+		if (err)
+			return err;
+	}
+	err = clu_mlock(ci, DLM_MODE_EX, 0);
+	if (err)
+		goto drop_w;
+	if (what->kill_suid)
+		kill_suid(ci, &set);
+	if (set.valid & VOL_SET_MODE)
+		set.mode = (uint16_t)((ci->vi->mode & S_IFMT) | (set.mode & 07777));
+	if (what->set_size)
+		err = vol_truncate(ci->vi, what->size);
+	if (!err && set.valid)
+		err = vol_setattr(ci->vi, &set);
+	if (!err)
+		clu_attr_reply(ci, reply, ctx);
+	clu_munlock(ci, DLM_MODE_EX);
+drop_w:
+	if (what->set_size)
+		clu_wunlock(ci, DLM_MODE_EX);
+	return err;
+}
+
+int clu_readlink(struct clu_inode *ci, char *buf, size_t room)
+{
+	int err = clu_mlock(ci, DLM_MODE_PR, 0);
+
+	if (err)
+		return err;
+	err = vol_readlink(ci->vi, buf, room);
+	clu_munlock(ci, DLM_MODE_PR);
+	return err;
+}
+
+int clu_statfs(struct clu *clu, struct vol_statfs *out)
+{
+	return vol_statfs(clu_vol(clu), out);
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * names.c: lookup, creation, links and removal (doc/spec/fs-locking.md 4.2).
+ *
+ * Order: M of the directory, then M of the inode in it, then N. What the kernel
+ * believes about a name is never trusted: it is looked up again under M(dir) EX. A
+ * name is made known to the kernel only while M(dir) is held and N(dir, x) attached,
+ * so that the node that removes it finds our N and makes us forget the name.
+ */
+#include "fs/cluster/clu_int.h"
+
+/* The inode behind name, referenced; M(dir) is held. */
+static int find(struct clu_inode *dir, const char *name, struct clu_inode **out)
+{
+	struct vol_found f;
+	int err = vol_lookup(dir->vi, name, strlen(name), &f);
+
+	if (err)
+		return err;
+	err = clu_iget(dir->clu, f.blkno, out);
+	if (err == -ESTALE)
+		log_err(dir->clu->log, "names",
+			"entry names a dead inode dir=%llu inode=%llu; unmount all nodes and run "
+			"fsck.ocfs2",
+			(unsigned long long)dir->vi->blkno, (unsigned long long)f.blkno);
+	return err == -ESTALE ? -EIO : err;
+}
+
+int clu_lookup(struct clu_inode *dir, const char *name, clu_attr_fn reply, void *ctx)
+{
+	struct clu_inode *ci;
+	int err = clu_mlock(dir, DLM_MODE_PR, 0);
+
+	if (err)
+		return err;
+	if (!S_ISDIR(dir->vi->mode)) {
+		clu_munlock(dir, DLM_MODE_PR);
+		return -ENOTDIR;
+	}
+	err = find(dir, name, &ci);
+	if (!err) {
+		err = clu_dentry_attach(dir, ci);
+		if (!err)
+			err = clu_getattr(ci, reply, ctx);
+		if (err)
+			clu_dentry_settle(ci);
+	}
+	clu_munlock(dir, DLM_MODE_PR);
+	if (ci)
+		clu_iput(ci);
+	return err;
+}
+
+/* May names be added to dir? M(dir) EX held. */
+static int may_add(struct clu_inode *dir, const char *name)
+{
+	struct vol_found f;
+	int err;
+
+	if (!S_ISDIR(dir->vi->mode))
+		return -ENOTDIR;
+	if (dir->vi->nlink == 0)
+		return -ENOENT;
+	err = vol_lookup(dir->vi, name, strlen(name), &f);
+	return err == -ENOENT ? 0 : err ? err : -EEXIST;
+}
+
+int clu_create(struct clu_inode *dir, const char *name, const struct vol_new *what,
+	       clu_attr_fn reply, void *ctx)
+{
+	struct vol_new new = *what;
+	struct clu_inode *ci = NULL;
+	struct vol_inode *vi;
+	int err = clu_mlock(dir, DLM_MODE_EX, 0);
+
+	if (err)
+		return err;
+	err = may_add(dir, name);
+	if (err)
+		goto drop_dir;
+	if (dir->vi->mode & S_ISGID) {
+		new.gid = dir->vi->gid;
+		if (S_ISDIR(new.mode))
+			new.mode |= S_ISGID;
+	}
+	err = vol_create(dir->vi, name, strlen(name), &new, &vi);
+	if (err)
+		goto drop_dir;
+	/* From here on the name exists. Nobody else can see it before M(dir) goes. */
+	err = clu_inode_new(dir->clu, vi, &ci);
+	if (!err)
+		err = clu_dentry_attach_new(dir, ci);
+	if (!err)
+		clu_attr_reply(ci, reply, ctx);
+drop_dir:
+	clu_munlock(dir, DLM_MODE_EX);
+	if (ci)
+		clu_iput(ci);
+	return err;
+}
+
+int clu_link(struct clu_inode *ci, struct clu_inode *dir, const char *name, clu_attr_fn reply,
+	     void *ctx)
+{
+	int err = clu_mlock(dir, DLM_MODE_EX, 0);
+
+	if (err)
+		return err;
+	err = may_add(dir, name);
+	if (err)
+		goto drop_dir;
+	err = clu_mlock(ci, DLM_MODE_EX, 0);
+	if (err)
+		goto drop_dir;
+	if (S_ISDIR(ci->vi->mode))
+		err = -EPERM;
+	else if (ci->vi->nlink == 0)
+		err = -ENOENT;
+	if (!err)
+		err = clu_dentry_attach(dir, ci);
+	if (!err)
+		err = vol_link(dir->vi, name, strlen(name), ci->vi);
+	if (!err)
+		clu_attr_reply(ci, reply, ctx);
+	clu_munlock(ci, DLM_MODE_EX);
+drop_dir:
+	clu_munlock(dir, DLM_MODE_EX);
+	return err;
+}
+
+int clu_unlink(struct clu_inode *dir, const char *name, bool rmdir)
+{
+	struct clu_inode *ci = NULL;
+	int err = clu_mlock(dir, DLM_MODE_EX, 0);
+
+	if (err)
+		return err;
+	err = find(dir, name, &ci);
+	if (err)
+		goto drop_dir;
+	if (rmdir != S_ISDIR(ci->vi->mode)) {
+		err = rmdir ? -ENOTDIR : -EISDIR;
+		goto drop_dir;
+	}
+	err = clu_mlock(ci, DLM_MODE_EX, 0);
+	if (err)
+		goto drop_dir;
+	err = clu_dentry_take_ex(dir, ci);
+	if (!err)
+		err = vol_unlink(dir->vi, name, strlen(name), ci->vi);
+	if (!err && (ci->vi->nlink == 0))
+		clu_orphan_note(ci);
+	clu_munlock(ci, DLM_MODE_EX);
+drop_dir:
+	clu_munlock(dir, DLM_MODE_EX);
+	if (ci)
+		clu_iput(ci);
+	return err;
+}
+
+int clu_readdir(struct clu_inode *dir, uint64_t pos, vol_readdir_fn fn, void *ctx)
+{
+	int err = clu_mlock(dir, DLM_MODE_PR, 0);
+
+	if (err)
+		return err;
+	/* A directory that was removed while it is open lists as empty. */
+	if (!S_ISDIR(dir->vi->mode))
+		err = -ENOTDIR;
+	else if (dir->vi->nlink > 0)
+		err = vol_readdir(dir->vi, pos, fn, ctx);
+	clu_munlock(dir, DLM_MODE_PR);
+	return err;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * data.c: requests about content.
+ *
+ * Handles open for writing do direct I/O (doc/spec/fs-locking.md 12.4 variant B): no
+ * page becomes dirty in the kernel, so pages are clean copies under M PR, and a write
+ * is on the device before write(2) returns. Reading handles are cached. KEEP_CACHE on
+ * every open, since every invalidation is explicit (fs/cluster/pages.c); NOFLUSH, as
+ * there is nothing to flush at close.
+ */
+#include "fs/fuse/shell_int.h"
+
+#include <stdlib.h>
+#include <sys/file.h>
+
+struct handle {
+	bool writing;
+	struct clu_flock *flock;
+};
+
+static struct handle *handle_of(const struct fuse_file_info *fi)
+{
+	return (struct handle *)(uintptr_t)fi->fh;
+}
+
+int shell_open_handle(struct shell *s, struct clu_inode *ci, struct fuse_file_info *fi)
+{
+	struct handle *h = calloc(1, sizeof(*h));
+	int err;
+
+	(void)s;
+	if (!h)
+		return -ENOMEM;
+	h->writing = (fi->flags & O_ACCMODE) != O_RDONLY;
+	err = clu_open(ci, h->writing);
+	if (err) {
+		free(h);
+		return err;
+	}
+	fi->fh = (uintptr_t)h;
+	fi->keep_cache = 1;
+	fi->noflush = 1;
+	fi->direct_io = h->writing;
+	return 0;
+}
+
+void shell_drop_handle(struct clu_inode *ci, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+
+	if (h->flock)
+		clu_flock_free(h->flock);
+	clu_close(ci, h->writing);
+	free(h);
+	fi->fh = 0;
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct clu_inode *ci = shell_get(req, ino);
+	int err;
+
+	if (!ci)
+		return;
+	err = shell_open_handle(shell_of(req), ci, fi);
+	if (err)
+		shell_reply_err(req, err);
+	else if (fuse_reply_open(req, fi))
+		shell_drop_handle(ci, fi);
+	clu_iput(ci);
+}
+
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct clu_inode *ci = shell_get(req, ino);
+
+	if (!ci)
+		return;
+	shell_drop_handle(ci, fi);
+	clu_iput(ci);
+	fuse_reply_err(req, 0);
+}
+
+struct read_reply {
+	fuse_req_t req;
+	bool sent;
+};
+
+static void reply_data(void *ctx, const void *buf, size_t len)
+{
+	struct read_reply *r = ctx;
+
+	r->sent = true;
+	fuse_reply_buf(r->req, buf, len);
+}
+
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct clu_inode *ci = shell_get(req, ino);
+	struct read_reply r = { .req = req };
+	void *buf = NULL;
+	int err;
+
+	(void)fi;
+	if (!ci)
+		return;
+	err = posix_memalign(&buf, 4096, size ? size : 1);
+	if (!err)
+		err = clu_read(ci, buf, size, (uint64_t)off, reply_data, &r);
+	clu_iput(ci);
+	if (!r.sent)
+		shell_reply_err(req, err);
+	free(buf);
+}
+
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+	      struct fuse_file_info *fi)
+{
+	struct clu_inode *ci = shell_get(req, ino);
+	size_t done = 0;
+	int err;
+
+	if (!ci)
+		return;
+	err = clu_write(ci, buf, size, (uint64_t)off, fi->flags & O_APPEND,
+			fuse_req_ctx(req)->uid != 0, &done);
+	if (!err && (fi->flags & (O_SYNC | O_DSYNC)))
+		err = clu_fsync(ci, !(fi->flags & (O_SYNC & ~O_DSYNC)));
+	clu_iput(ci);
+	if (err)
+		shell_reply_err(req, err);
+	else
+		fuse_reply_write(req, done);
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct clu_inode *ci = shell_get(req, ino);
+	int err;
+
+	(void)fi;
+	if (!ci)
+		return;
+	err = clu_fsync(ci, datasync != 0);
+	clu_iput(ci);
+	shell_reply_err(req, err);
+}
+
+void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op)
+{
+	struct clu_inode *ci = shell_get(req, ino);
+	int level = op & LOCK_EX ? DLM_MODE_EX : op & LOCK_SH ? DLM_MODE_PR : DLM_MODE_NL;
+	int err;
+
+	if (!ci)
+		return;
+	err = clu_flock_set(ci, &handle_of(fi)->flock, level, !(op & LOCK_NB));
+	clu_iput(ci);
+	shell_reply_err(req, err);
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * names.c: requests about names.
+ *
+ * Replies with an entry are sent by fs/cluster's callback while M(dir) is held, so
+ * that the kernel knows a name before anybody else can take it away.
+ */
+#include "fs/fuse/shell_int.h"
+
+#include <linux/fs.h>
+#include <stdlib.h>
+
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct clu_inode *dir = shell_get(req, parent);
+	struct entry_reply r = { .s = shell_of(req), .req = req, .may_cache_attrs = true };
+	int err;
+
+	if (!dir)
+		return;
+	err = clu_lookup(dir, name, shell_reply_entry, &r);
+	clu_iput(dir);
+	if (!r.sent)
+		shell_reply_err(req, err);
+}
+
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+	shell_forget(shell_of(req), ino, nlookup);
+	fuse_reply_none(req);
+}
+
+void op_forget_multi(fuse_req_t req, size_t n, struct fuse_forget_data *forgets)
+{
+	for (size_t i = 0; i < n; i++)
+		shell_forget(shell_of(req), forgets[i].ino, forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static void create(fuse_req_t req, fuse_ino_t parent, const char *name, struct vol_new *what)
+{
+	struct clu_inode *dir = shell_get(req, parent);
+	struct entry_reply r = { .s = shell_of(req), .req = req };
+	int err;
+
+	if (!dir)
+		return;
+	what->uid = fuse_req_ctx(req)->uid;
+	what->gid = fuse_req_ctx(req)->gid;
+	err = clu_create(dir, name, what, shell_reply_entry, &r);
+	clu_iput(dir);
+	if (!r.sent)
+		shell_reply_err(req, err);
+}
+
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	struct vol_new what = { .mode = (uint16_t)mode };
+
+	if (S_ISCHR(mode) || S_ISBLK(mode))
+		what.rdev = rdev;
+	create(req, parent, name, &what);
+}
+
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct vol_new what = { .mode = (uint16_t)(S_IFDIR | (mode & 07777)) };
+
+	create(req, parent, name, &what);
+}
+
+void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
+{
+	struct vol_new what = { .mode = S_IFLNK | 0777, .target = link };
+
+	create(req, parent, name, &what);
+}
+
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
+{
+	struct entry_reply r = { .s = shell_of(req), .req = req };
+	struct clu_inode *ci = shell_get(req, ino), *dir;
+	int err;
+
+	if (!ci)
+		return;
+	dir = shell_get(req, newparent);
+	if (dir) {
+		err = clu_link(ci, dir, newname, shell_reply_entry, &r);
+		clu_iput(dir);
+		if (!r.sent)
+			shell_reply_err(req, err);
+	}
+	clu_iput(ci);
+}
+
+static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, bool rmdir)
+{
+	struct clu_inode *dir = shell_get(req, parent);
+	int err;
+
+	if (!dir)
+		return;
+	err = clu_unlink(dir, name, rmdir);
+	clu_iput(dir);
+	shell_reply_err(req, err);
+}
+
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	remove_name(req, parent, name, false);
+}
+
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	remove_name(req, parent, name, true);
+}
+
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+	       const char *newname, unsigned int flags)
+{
+	struct clu_inode *old_dir, *new_dir;
+	int err;
+
+	if (flags & ~(unsigned int)RENAME_NOREPLACE) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	old_dir = shell_get(req, parent);
+	if (!old_dir)
+		return;
+	new_dir = shell_get(req, newparent);
+	if (new_dir) {
+		err = clu_rename(old_dir, name, new_dir, newname, flags & RENAME_NOREPLACE);
+		clu_iput(new_dir);
+		shell_reply_err(req, err);
+	}
+	clu_iput(old_dir);
+}
+
+/* ---- CREATE: LOOKUP or MKNOD, and OPEN, in one reply --------------------------- */
+
+struct creation {
+	struct entry_reply reply;
+	int open_err;
+};
+
+static void reply_create(void *ctx, struct clu_inode *ci, const struct clu_attr *attr)
+{
+	struct creation *c = ctx;
+
+	c->open_err = shell_open_handle(c->reply.s, ci, c->reply.fi);
+	if (!c->open_err)
+		shell_reply_entry(&c->reply, ci, attr);
+}
+
+/* Another host made the name after our kernel's negative answer: open what is there. */
+static int open_existing(struct clu_inode *dir, const char *name, struct creation *c)
+{
+	return clu_lookup(dir, name, reply_create, c);
+}
+
+static void ignore_attr(void *ctx, struct clu_inode *ci, const struct clu_attr *attr)
+{
+	(void)ctx;
+	(void)ci;
+	(void)attr;
+}
+
+static void truncate_existing(void *ctx, struct clu_inode *ci, const struct clu_attr *attr)
+{
+	struct clu_inode **out = ctx;
+
+	(void)attr;
+	clu_ihold(ci);
+	*out = ci;
+}
+
+static int truncate_by_name(struct clu_inode *dir, const char *name)
+{
+	struct clu_setattr cut = { .set_size = true, .kill_suid = true };
+	struct clu_inode *ci = NULL;
+	int err = clu_lookup(dir, name, truncate_existing, &ci);
+
+	if (!err) {
+		err = S_ISREG(ci->vi->mode) ? clu_setattr(ci, &cut, ignore_attr, NULL) : 0;
+		clu_iput(ci);
+	}
+	return err;
+}
+
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	       struct fuse_file_info *fi)
+{
+	struct creation c = { .reply = { .s = shell_of(req), .req = req, .fi = fi } };
+	struct vol_new what = {
+		.mode = (uint16_t)(S_IFREG | (mode & 07777)),
+		.uid = fuse_req_ctx(req)->uid,
+		.gid = fuse_req_ctx(req)->gid,
+	};
+	struct clu_inode *dir = shell_get(req, parent);
+	int err;
+
+	if (!dir)
+		return;
+	do {
+		err = clu_create(dir, name, &what, reply_create, &c);
+		if (err != -EEXIST || (fi->flags & O_EXCL))
+			break;
+		/* The kernel takes the file for new and will not truncate it. */
+		err = fi->flags & O_TRUNC ? truncate_by_name(dir, name) : 0;
+		if (!err)
+			err = open_existing(dir, name, &c);
+	} while (err == -ENOENT && !c.reply.sent && !c.open_err);
+	clu_iput(dir);
+	if (!c.reply.sent)
+		shell_reply_err(req, c.open_err ? c.open_err : err);
+}
+
+/* ---- READDIR ----------------------------------------------------------------------- */
+
+struct listing {
+	struct shell *s;
+	fuse_req_t req;
+	char *buf;
+	size_t size, used;
+};
+
+static bool add_entry(void *ctx, const char *name, size_t len, blkno_t blkno, uint8_t type,
+		      uint64_t next)
+{
+	static const mode_t modes[] = { 0,	   S_IFREG, S_IFDIR,  S_IFCHR,
+					S_IFBLK, S_IFIFO, S_IFSOCK, S_IFLNK };
+	struct listing *l = ctx;
+	struct stat st = { .st_ino = blkno };
+	char z[NAME_MAX + 1];
+	size_t need;
+
+	if (len > NAME_MAX)
+		return true;
+	memcpy(z, name, len);
+	z[len] = 0;
+	st.st_mode = type < sizeof(modes) / sizeof(modes[0]) ? modes[type] : 0;
+	need = fuse_add_direntry(l->req, l->buf + l->used, l->size - l->used, z, &st, (off_t)next);
+	if (need > l->size - l->used)
+		return false;
+	l->used += need;
+	return true;
+}
+
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct listing l = { .s = shell_of(req), .req = req, .size = size };
+	struct clu_inode *dir = shell_get(req, ino);
+	int err;
+
+	(void)fi;
+	if (!dir)
+		return;
+	l.buf = malloc(size);
+	err = l.buf ? clu_readdir(dir, (uint64_t)off, add_entry, &l) : -ENOMEM;
+	clu_iput(dir);
+	if (err)
+		shell_reply_err(req, err);
+	else
+		fuse_reply_buf(req, l.buf, l.used);
+	free(l.buf);
+}
+
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	op_fsync(req, ino, datasync, fi);
+}
