@@ -51,7 +51,7 @@ tap_end() {
 	trap - EXIT INT TERM HUP
 	for c in "${tap_exit[@]}"; do eval "$c"; done
 	[ "$tap_n" -lt 0 ] && exit 0
-	[ $rc = 0 ] || tap_result 1 "ends without an error (status $rc)"
+	[ $rc = 0 ] || [ "$tap_failed" != 0 ] || tap_result 1 "ends without an error (status $rc)"
 	printf '1..%d\n' "$tap_n"
 	[ "$tap_failed" = 0 ]
 	exit $?

@@ -6,9 +6,12 @@
  * the lock can go (12.3). A change of size takes W before M, so that no I/O of
  * another node is in the middle of the file.
  */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include "fs/cluster/clu_int.h"
 
-void clu_attr_fill(struct clu_inode *ci, struct clu_attr *a)
+static void fill(struct clu_inode *ci, struct clu_attr *a)
 {
 	const struct vol_inode *vi = ci->vi;
 
@@ -33,7 +36,7 @@ void clu_attr_reply(struct clu_inode *ci, clu_attr_fn reply, void *ctx)
 {
 	struct clu_attr a;
 
-	clu_attr_fill(ci, &a);
+	fill(ci, &a);
 	reply(ctx, ci, &a);
 }
 

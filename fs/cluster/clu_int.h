@@ -137,6 +137,11 @@ void clu_orphan_evict(struct clu_inode *ci);
 /* Entries of slot's orphan directory (7.5); dio: also the dio- ones. */
 int clu_orphan_scan_slot(struct clu *clu, unsigned slot, bool dio);
 
+/* ---- attr.c ------------------------------------------------------------------------------- */
+
+/* Send the attributes; M(ci) is held. */
+void clu_attr_reply(struct clu_inode *ci, clu_attr_fn reply, void *ctx);
+
 /* ---- pages.c ----------------------------------------------------------------------------- */
 
 void clu_pages_note(struct clu_inode *ci);

@@ -7,6 +7,9 @@
  * name is made known to the kernel only while M(dir) is held and N(dir, x) attached,
  * so that the node that removes it finds our N and makes us forget the name.
  */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
 #include "fs/cluster/clu_int.h"
 
 /* The inode behind name, referenced; M(dir) is held. */
@@ -28,7 +31,7 @@ static int find(struct clu_inode *dir, const char *name, struct clu_inode **out)
 
 int clu_lookup(struct clu_inode *dir, const char *name, clu_attr_fn reply, void *ctx)
 {
-	struct clu_inode *ci;
+	struct clu_inode *ci = NULL;
 	int err = clu_mlock(dir, DLM_MODE_PR, 0);
 
 	if (err)
@@ -42,8 +45,6 @@ int clu_lookup(struct clu_inode *dir, const char *name, clu_attr_fn reply, void 
 		err = clu_dentry_attach(dir, ci);
 		if (!err)
 			err = clu_getattr(ci, reply, ctx);
-		if (err)
-			clu_dentry_settle(ci);
 	}
 	clu_munlock(dir, DLM_MODE_PR);
 	if (ci)
@@ -87,7 +88,7 @@ int clu_create(struct clu_inode *dir, const char *name, const struct vol_new *wh
 	if (err)
 		goto drop_dir;
 	/* From here on the name exists. Nobody else can see it before M(dir) goes. */
-	err = clu_inode_new(dir->clu, vi, &ci);
+	err = clu_new_inode(dir->clu, vi, &ci);
 	if (!err)
 		err = clu_dentry_attach_new(dir, ci);
 	if (!err)
@@ -148,8 +149,6 @@ int clu_unlink(struct clu_inode *dir, const char *name, bool rmdir)
 	err = clu_dentry_take_ex(dir, ci);
 	if (!err)
 		err = vol_unlink(dir->vi, name, strlen(name), ci->vi);
-	if (!err && (ci->vi->nlink == 0))
-		clu_orphan_note(ci);
 	clu_munlock(ci, DLM_MODE_EX);
 drop_dir:
 	clu_munlock(dir, DLM_MODE_EX);

@@ -8,10 +8,13 @@
  * a wiped inode is not valid any more for the second. Never on a downconvert worker:
  * a remote node is waiting for it.
  */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include "fs/cluster/clu_int.h"
 #include "fs/volume/ondisk.h"
 
-void clu_orphan_note(struct clu_inode *ci)
+static void note(struct clu_inode *ci)
 {
 	pthread_mutex_lock(&ci->mutex);
 	ci->maybe_orphaned = true;
@@ -37,45 +40,42 @@ static bool is_wipeable(const struct clu_inode *ci)
 	return false;
 }
 
-/*
- * ci is unreachable for others of this node (last reference). True if it was wiped.
- * Its locks may be in any state; O is held as holder or was given up.
- */
-bool clu_orphan_end(struct clu_inode *ci)
+/* M(x) EX is held through all of it. O stays ours if we wipe; if another node uses the
+ * inode, ours is given up before M, so that the last one finds O free. */
+static void wipe_unless_used(struct clu_inode *ci)
 {
-	struct lc_lock *y = clu_nfs_lock(ci->clu);
-	bool wiped = false;
-	int err;
+	int err = clu_olock_ex(ci);
 
-	if (vol_readonly(ci->clu->cfg.vol))
-		return false;
-	if (lc_lock(y, DLM_MODE_PR, 0))
-		return false;
-	err = clu_mlock(ci, DLM_MODE_EX, 0);
-	if (err)
-		goto drop_y;
-	if (!is_wipeable(ci))
-		goto drop_m;
-	clu_open_lock_release(ci);
-	err = lc_lock(&ci->o, DLM_MODE_EX, LC_NOQUEUE);
-	if (!err) {
-		err = vol_wipe(ci->vi);
-		wiped = !err;
-		lc_unlock(&ci->o, DLM_MODE_EX);
-		if (err)
-			log_warn(ci->clu->log, "orphan",
-				 "could not free an orphan inode=%llu errno=%d; it stays in the orphan "
-				 "directory and is tried again at the next mount",
-				 (unsigned long long)ci->vi->blkno, -err);
-	} else if (err == -EAGAIN) {
+	if (err == -EAGAIN) {
 		log_debug(ci->clu->log, "orphan", "left to its last user inode=%llu",
 			  (unsigned long long)ci->vi->blkno);
+		clu_odrop(ci);
+		return;
 	}
-drop_m:
-	clu_munlock(ci, DLM_MODE_EX);
-drop_y:
-	lc_unlock(y, DLM_MODE_PR);
-	return wiped;
+	if (err)
+		return;
+	err = vol_wipe(ci->vi);
+	clu_ounlock_ex(ci);
+	if (err)
+		log_warn(ci->clu->log, "orphan",
+			 "could not free an orphan inode=%llu errno=%d; it stays in the orphan directory "
+			 "and is tried again at the next mount",
+			 (unsigned long long)ci->vi->blkno, -err);
+}
+
+void clu_orphan_evict(struct clu_inode *ci)
+{
+	int err;
+
+	if (vol_readonly(ci->clu->vol) || clu_nfs_lock(ci->clu, DLM_MODE_PR))
+		return;
+	err = lc_lock(&ci->m, DLM_MODE_EX, 0);
+	if (!err) {
+		if (is_wipeable(ci))
+			wipe_unless_used(ci);
+		lc_unlock(&ci->m, DLM_MODE_EX);
+	}
+	clu_nfs_unlock(ci->clu, DLM_MODE_PR);
 }
 
 struct found {
@@ -125,30 +125,30 @@ static void end_dio(struct clu_inode *ci)
  * ends its life by the rule above. An entry that was freed and reused meanwhile names
  * an inode with links, or a dead one: both are left alone.
  */
-int clu_orphan_scan_slot(struct clu *clu, unsigned slot, bool with_dio)
+int clu_orphan_scan_slot(struct clu *clu, unsigned slot, bool dio)
 {
-	struct vol_inode *dir = vol_sys_inode(clu->cfg.vol, VOL_SYS_ORPHAN_DIR, slot);
+	struct vol_inode *dir = vol_sys_inode(clu->vol, VOL_SYS_ORPHAN_DIR, slot);
 	struct found f = { 0 };
 	int err;
 
 	if (!dir)
 		return -ENOENT;
-	err = clu_vol_hooks.sys_lock(clu->vol_hooks_ctx, dir, false);
+	err = clu_sys_lock(clu, dir, false);
 	if (err)
 		return err;
-	err = vol_orphans_each(clu->cfg.vol, slot, remember, &f);
-	clu_vol_hooks.sys_unlock(clu->vol_hooks_ctx, dir, false);
+	err = vol_orphans_each(clu->vol, slot, remember, &f);
+	clu_sys_unlock(clu, dir, false);
 	for (size_t i = 0; !err && i < f.n; i++) {
 		struct clu_inode *ci;
 
-		if (f.at[i].dio && !with_dio)
+		if (f.at[i].dio && !dio)
 			continue;
 		if (clu_iget_orphan(clu, f.at[i].blkno, &ci))
 			continue;
 		if (f.at[i].dio)
 			end_dio(ci);
 		else
-			clu_orphan_note(ci);
+			note(ci);
 		clu_iput(ci);
 	}
 	free(f.at);

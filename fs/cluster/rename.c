@@ -10,6 +10,9 @@
  * somebody else holds R can at worst meet his order; he does not wait for us with
  * locks that we want, as he takes R before any M.
  */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
 #include "fs/cluster/clu_int.h"
 
 enum { ANCESTOR_STEPS = 32, FT_DIR = 2 /* OCFS2_FT_DIR */ };
@@ -187,8 +190,6 @@ static int move_locked(struct move *m, const char *old_name, const char *new_nam
 		.target = m->target ? m->target->vi : NULL,
 	};
 	err = vol_rename(&m->vr);
-	if (!err && m->target && m->target->vi->nlink == 0)
-		clu_orphan_note(m->target);
 	return err;
 }
 
@@ -243,7 +244,7 @@ int clu_rename(struct clu_inode *old_dir, const char *old_name, struct clu_inode
 
 	do {
 		struct move m = { .old_dir = old_dir, .new_dir = new_dir, .noreplace = noreplace };
-		struct lc_lock *r = NULL;
+		bool r = false;
 		struct vol_found f;
 
 		if (old_dir != new_dir) {
@@ -251,11 +252,11 @@ int clu_rename(struct clu_inode *old_dir, const char *old_name, struct clu_inode
 			if (err)
 				return err;
 			if (f.type == FT_DIR) {
-				r = clu_rename_lock(old_dir->clu);
+				r = true;
 				m.moved_dir = f.blkno;
 			}
 		}
-		err = r ? lc_lock(r, DLM_MODE_EX, 0) : 0;
+		err = r ? clu_rename_lock(old_dir->clu) : 0;
 		if (err)
 			return err;
 		if (r)
@@ -263,7 +264,7 @@ int clu_rename(struct clu_inode *old_dir, const char *old_name, struct clu_inode
 		if (!err)
 			err = move_once(&m, old_name, new_name);
 		if (r)
-			lc_unlock(r, DLM_MODE_EX);
+			clu_rename_unlock(old_dir->clu);
 	} while (err == -ERESTART); /* the name changed between look and lock */
 	return err;
 }

@@ -73,10 +73,8 @@ static void uncount(struct clu_inode *ci, uint64_t n)
 	last = ci->lookups > 0 && ci->lookups <= n;
 	ci->lookups -= last ? ci->lookups : n < ci->lookups ? n : 0;
 	pthread_mutex_unlock(&ci->mutex);
-	if (last) {
-		clu_dentry_forget(ci);
+	if (last)
 		clu_iput(ci);
-	}
 }
 
 void shell_forget(struct shell *s, fuse_ino_t ino, uint64_t n)
