@@ -73,7 +73,6 @@ struct lc_lock {
 	unsigned ro, ex;
 	uint8_t action, unlock_action;
 	uint16_t flags;
-	uint32_t pgen;
 	uint8_t lvb[DLM_LVB_LEN]; /* as granted, or stuffed */
 	int error;		/* of the last request */
 	uint64_t calls, dones;	/* lock and convert calls made, and returned */
@@ -122,6 +121,8 @@ int lc_lock(struct lc_lock *l, int level, unsigned flags) __must_check;
 void lc_unlock(struct lc_lock *l, int level);
 /* New object: ask for level with DLM LOCAL, no holder, nobody waits (3.3). */
 void lc_attach(struct lc_lock *l, int level);
+/* Types that are not cached (flock): convert to NL and wait. Holders must be 0. */
+void lc_lower(struct lc_lock *l);
 /* 3.8: mark and drop. Blocks until the unlock AST. Holders must be 0. */
 void lc_mark_freeing(struct lc_lock *l);
 void lc_drop(struct lc_lock *l);
