@@ -215,6 +215,8 @@ int dir_search(struct vol_inode *dir, const char *name, size_t len,
 
 /* End a handle; if err, a change is half done: the volume is stopped. */
 int jh_end_or_abort(struct jhandle *h, int err, const char *why) __must_check;
+/* undone: a failure left nothing behind, the handle just ends. */
+int jh_finish(struct jhandle *h, int err, bool undone, const char *why) __must_check;
 /* Room in the index for one more entry of that hash; own transactions. */
 int dx_prepare(struct vol_inode *dir, struct dx_hash hash) __must_check;
 
@@ -242,6 +244,9 @@ bool dir_new_is_inline(const struct vol *v);
 int dir_create_needs(struct vol *v, struct reservation *r, unsigned *credits) __must_check;
 int dir_create_body(struct jhandle *h, struct vol_inode *inode, struct buf *di, blkno_t parent,
 		    uint32_t cluster, struct reservation *r) __must_check;
+/* The body becomes a list with one cluster at cpos 0. di is joined, not stored yet. */
+int inode_first_cluster(struct jhandle *h, struct vol_inode *inode, struct buf *di,
+			uint32_t cluster, struct reservation *r) __must_check;
 /* An empty extent list over the body of a dinode. */
 void inode_init_list(const struct vol *v, struct ocfs2_dinode *di);
 unsigned inode_body_bytes(const struct vol *v, const struct ocfs2_dinode *di);
@@ -259,6 +264,11 @@ void sem_set_unlock(struct sem_set *s);
 int name_check(const char *name, size_t len) __must_check;
 uint8_t mode_to_ft(uint16_t mode);
 uint32_t link_max(const struct vol_inode *inode);
+
+/* Parts of unlink that rename needs. last: the inode loses its last name. */
+int inode_check_drop(struct vol_inode *inode, bool *last) __must_check;
+int inode_drop_link(struct jhandle *h, struct vol_inode *inode, struct vol_inode *od) __must_check;
+int dir_drop_subdir(struct jhandle *h, struct vol_inode *dir) __must_check;
 
 /* ---- symlink.c ---------------------------------------------------------------------- */
 
@@ -288,7 +298,13 @@ int orphan_dir_lock(struct vol *v, unsigned slot, struct vol_inode **od) __must_
 /* Free all clusters of a tree, last record first, own transactions; extent blocks go
  * to d. The root keeps an empty list. */
 int tree_drop(struct vol *v, struct xtree *t, struct dealloc *d) __must_check;
-/* -EOPNOTSUPP: indexed xattrs, which stay. */
+/* Free a block of extent_alloc that inode refers to; forget takes the reference out of
+ * inode and dinode in the same transaction. */
+int meta_block_drop(struct vol_inode *inode, const struct suballoc_pos *pos,
+		    void (*forget)(struct vol_inode *inode,
+				   struct ocfs2_dinode *di)) __must_check;
+/* Indexed xattrs cannot be freed. */
+bool wipe_xattrs_indexed(struct vol_inode *inode);
 int wipe_xattrs(struct vol_inode *inode) __must_check;
 
 #endif

@@ -66,9 +66,8 @@ static int new_block(struct jhandle *h, struct vol_inode *dir, blkno_t blkno, bo
 	return 0;
 }
 
-/* The dinode gets a list with one cluster at cpos 0. di is joined. */
-static int set_first_cluster(struct jhandle *h, struct vol_inode *dir, struct buf *di,
-			     uint32_t cluster, struct reservation *r)
+int inode_first_cluster(struct jhandle *h, struct vol_inode *dir, struct buf *di,
+			uint32_t cluster, struct reservation *r)
 {
 	struct ocfs2_dinode *d = (struct ocfs2_dinode *)di->data;
 	struct extent e = { .cpos = 0, .len = 1, .blkno = (blkno_t)cluster * dir->vol->bpc };
@@ -81,7 +80,6 @@ static int set_first_cluster(struct jhandle *h, struct vol_inode *dir, struct bu
 	xtree_dinode(&t, dir, di);
 	err = xtree_insert(h, &t, &e, r);
 	dir->clusters = le32toh(d->i_clusters);
-	dir->size = dir->vol->blocksize;
 	return err;
 }
 
@@ -136,7 +134,8 @@ static int convert_in(struct jhandle *h, struct vol_inode *dir, struct conversio
 	err = de_extend(&a, v->blocksize - (dir_new_has_trailer(v) ? DIR_TRAILER_SIZE : 0) -
 			    c->area.len);
 	if (!err)
-		err = set_first_cluster(h, dir, c->di, c->cluster, r);
+		err = inode_first_cluster(h, dir, c->di, c->cluster, r);
+	dir->size = v->blocksize;
 	if (!err && wants_index(v))
 		err = set_index(h, dir, c->di, b, &a, c->entries, c->leaf_cluster, r);
 	bc_put(b);
@@ -191,9 +190,7 @@ static int convert(struct vol_inode *dir)
 		goto out;
 	err = claim_clusters(h, &r, 1, &c.cluster, &got);
 	if (err) {
-		int end = jh_end(h, false);
-
-		err = end ? end : err;
+		err = jh_finish(h, err, true, NULL);
 		goto out;
 	}
 	if (dx.clusters)
@@ -282,9 +279,7 @@ static int append_with_cluster(struct vol_inode *dir, struct append *ap)
 		goto out;
 	err = claim_clusters(h, &r, 1, &cluster, &got);
 	if (err) {
-		int end = jh_end(h, false);
-
-		err = end ? end : err;
+		err = jh_finish(h, err, true, NULL);
 		goto out;
 	}
 	ap->blkno = (blkno_t)cluster * v->bpc;
@@ -433,7 +428,8 @@ int dir_create_body(struct jhandle *h, struct vol_inode *inode, struct buf *di, 
 	if (err)
 		return err;
 	de_init_dots(&a, inode->blkno, parent);
-	err = set_first_cluster(h, inode, di, cluster, r);
+	inode->size = v->blocksize;
+	err = inode_first_cluster(h, inode, di, cluster, r);
 	if (!err && wants_index(v))
 		err = set_index(h, inode, di, b, &a, 2, 0, r);
 	bc_put(b);

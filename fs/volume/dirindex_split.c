@@ -109,22 +109,28 @@ int jh_end_or_abort(struct jhandle *h, int err, const char *why)
 	return err ? err : end;
 }
 
+int jh_finish(struct jhandle *h, int err, bool undone, const char *why)
+{
+	int end;
+
+	if (!err || !undone)
+		return jh_end_or_abort(h, err, why);
+	end = jh_end(h, false);
+	return end ? end : err;
+}
+
 /* Open a handle and claim the cluster that a change of shape needs. */
 static int begin_with_cluster(struct vol *v, unsigned credits, struct reservation *r,
 			      struct jhandle **h, uint32_t *cluster)
 {
 	uint32_t got;
-	int err, end;
+	int err;
 
 	err = jh_begin(v, credits + reservation_credits(r), h);
 	if (err)
 		return err;
 	err = claim_clusters(*h, r, 1, cluster, &got);
-	if (err) {
-		end = jh_end(*h, false);
-		return end ? end : err;
-	}
-	return 0;
+	return err ? jh_finish(*h, err, true, NULL) : 0;
 }
 
 /* The root's area becomes an empty extent list. */
@@ -395,48 +401,23 @@ out:
 
 /* ---- dropped ---------------------------------------------------------------------------------- */
 
-/* The root block goes in the transaction in which the inode forgets it. */
+static void forget_root(struct vol_inode *dir, struct ocfs2_dinode *di)
+{
+	di->i_dx_root = 0;
+	dir->dyn_features &= (uint16_t)~OCFS2_INDEXED_DIR_FL;
+}
+
 static int drop_root(struct vol_inode *dir, struct buf *root)
 {
-	struct vol *v = dir->vol;
 	const struct ocfs2_dx_root_block *dr = dx_root_of(root);
-	unsigned slot = le16toh(dr->dr_suballoc_slot), bit = le16toh(dr->dr_suballoc_bit);
-	blkno_t group = le64toh(dr->dr_suballoc_loc), blkno = root->blkno;
-	struct vol_inode *alloc = vol_sys_inode(v, VOL_SYS_EXTENT_ALLOC, slot);
-	struct jhandle *h;
-	struct buf *di;
-	int err;
+	const struct suballoc_pos pos = {
+		.blkno = root->blkno,
+		.loc = le64toh(dr->dr_suballoc_loc),
+		.slot = le16toh(dr->dr_suballoc_slot),
+		.bit = le16toh(dr->dr_suballoc_bit),
+	};
 
-	if (!alloc)
-		return vol_damaged(v, "directory index: root of an unknown slot dir=%llu slot=%u",
-				   (unsigned long long)dir->blkno, slot);
-	if (!group)
-		group = blkno - bit;
-	err = inode_buf(dir, &di);
-	if (err)
-		return err;
-	err = sys_lock(v, alloc, true);
-	if (err)
-		goto out;
-	err = jh_begin(v, 1 + FREE_SUBALLOC_CREDITS, &h);
-	if (err)
-		goto out_unlock;
-	err = free_suballoc(h, VOL_SYS_EXTENT_ALLOC, slot, group, bit);
-	if (!err)
-		err = jh_write(h, di, dir);
-	if (!err) {
-		((struct ocfs2_dinode *)di->data)->i_dx_root = 0;
-		dir->dyn_features &= (uint16_t)~OCFS2_INDEXED_DIR_FL;
-		err = inode_store(h, dir);
-	}
-	err = jh_end_or_abort(h, err, "directory index root could not be freed");
-	if (!err)
-		bc_forget(v, blkno);
-out_unlock:
-	sys_unlock(v, alloc, true);
-out:
-	bc_put(di);
-	return err;
+	return meta_block_drop(dir, &pos, forget_root);
 }
 
 int dir_truncate_index(struct vol_inode *dir)
