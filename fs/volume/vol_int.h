@@ -183,6 +183,13 @@ int claim_meta(struct jhandle *h, struct reservation *r, struct suballoc_pos *ou
 /* 1..want contiguous clusters. */
 int claim_clusters(struct jhandle *h, struct reservation *r, uint32_t want,
 		   uint32_t *cluster, uint32_t *got) __must_check;
+/* The same in two steps, to write data before the handle is opened: choose 1..want
+ * contiguous clusters (nothing changes; at most 64 runs at a time), later claim
+ * exactly that run. What was planned and not claimed is forgotten at release. */
+int plan_clusters(struct reservation *r, uint32_t want, uint32_t *cluster,
+		  uint32_t *got) __must_check;
+int claim_planned(struct jhandle *h, struct reservation *r, uint32_t cluster,
+		  uint32_t count) __must_check;
 
 /* Free one suballocated block. Its allocator (type: VOL_SYS_INODE_ALLOC or
  * EXTENT_ALLOC, slot) is sys_locked EX by the caller. 2 credits. group: block of the
@@ -198,8 +205,13 @@ int tl_prepare(struct vol *v, unsigned records) __must_check;
 int tl_append(struct jhandle *h, uint32_t cluster, uint32_t count) __must_check;
 void tl_done(struct vol *v);
 
+/* In this order after journal_open, before anything is allocated: suballoc_open,
+ * trunclog_open, localalloc_open (recovered: the journal was dirty, so a used window is
+ * legal; it is not used until localalloc_recover returned it, in vol_slot_cleanup). */
 int localalloc_open(struct vol *v, bool recovered, struct reason *why) __must_check;
+int localalloc_recover(struct vol *v) __must_check;
 int localalloc_stop(struct vol *v) __must_check;  /* return the window (unmount) */
+int localalloc_give_back(struct vol *v) __must_check; /* no space: return it, rest a while */
 int trunclog_open(struct vol *v, struct reason *why) __must_check;
 int suballoc_open(struct vol *v) __must_check;
 void alloc_close(struct vol *v);
