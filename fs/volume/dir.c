@@ -292,7 +292,7 @@ static int add_indexed(struct jhandle *h, struct vol_inode *dir, const char *nam
 		err = dx_insert(h, dir, &place, hash, b->blkno);
 	if (!err) {
 		de_put(&a, off, name, len, blkno, type);
-		err = dirfree_shrunk(h, dir, place.root, b, prev, &a);
+		dirfree_shrunk(h, dir, place.root, b, prev, &a);
 	}
 	bc_put(b);
 	bc_put(prev);

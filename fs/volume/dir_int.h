@@ -156,8 +156,8 @@ int dirfree_find(struct vol_inode *dir, struct buf *root, size_t name_len, struc
 		 struct buf **prev, struct de_area *a, unsigned *off) __must_check;
 /* After an entry was put into b, which is joined, as root is. prev is joined here if
  * b leaves the list. */
-int dirfree_shrunk(struct jhandle *h, struct vol_inode *dir, struct buf *root, struct buf *b,
-		   struct buf *prev, const struct de_area *a) __must_check;
+void dirfree_shrunk(struct jhandle *h, struct vol_inode *dir, struct buf *root, struct buf *b,
+		    struct buf *prev, const struct de_area *a);
 /* After an entry was removed from b; b and root are joined. */
 void dirfree_grown(struct vol_inode *dir, struct buf *root, struct buf *b,
 		   const struct de_area *a);

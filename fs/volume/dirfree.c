@@ -64,29 +64,25 @@ int dirfree_find(struct vol_inode *dir, struct buf *root, size_t name_len, struc
 	return err ? err : -ENOSPC;
 }
 
-int dirfree_shrunk(struct jhandle *h, struct vol_inode *dir, struct buf *root, struct buf *b,
-		   struct buf *prev, const struct de_area *a)
+void dirfree_shrunk(struct jhandle *h, struct vol_inode *dir, struct buf *root, struct buf *b,
+		    struct buf *prev, const struct de_area *a)
 {
 	struct ocfs2_dir_block_trailer *t = dir_trailer(dir->vol, b);
-	int hole = de_largest_hole(a), err;
+	int hole = de_largest_hole(a);
 
-	if (hole < 0)
-		return hole;
 	if (hole >= DIR_MIN_HOLE) {
 		t->db_free_rec_len = htole16((uint16_t)hole);
-		return 0;
+		return;
 	}
-	if (prev) {
-		err = jh_write(h, prev, dir);
-		if (err)
-			return err;
+	/* A block that cannot be unlinked stays listed, with a hole that is not there. */
+	if (prev && jh_write(h, prev, dir))
+		return;
+	if (prev)
 		dir_trailer(dir->vol, prev)->db_free_next = t->db_free_next;
-	} else {
+	else
 		dx_root_of(root)->dr_free_blk = t->db_free_next;
-	}
 	t->db_free_rec_len = 0;
 	t->db_free_next = 0;
-	return 0;
 }
 
 void dirfree_grown(struct vol_inode *dir, struct buf *root, struct buf *b,
