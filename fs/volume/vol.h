@@ -161,7 +161,8 @@ struct vol_inode {
 	uint32_t sync_tid, datasync_tid;
 	uint64_t dir_hint;	/* directory: block to try first */
 	void *ext_cache;
-	void *hash_next, *owned; /* inode table; cached metadata blocks */
+	void *hash_next;	/* inode table */
+	uint64_t cache_id;	/* its cached blocks carry it; a new one drops them all */
 };
 
 /* In-memory inode of that block, without I/O; a new object has loaded = false. */

@@ -69,6 +69,13 @@ static inline bool vol_has_incompat(const struct vol *v, uint32_t bit)
 /* The disk contradicts itself: log, count, act by errors=. Returns -EIO. */
 int vol_damaged(struct vol *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* ---- super.c, sysfile.c ------------------------------------------------------------ */
+
+int super_read(struct vol *v, struct reason *why) __must_check;
+/* Open root, system directory and all system inodes. */
+int sysfile_open(struct vol *v, struct reason *why) __must_check;
+void sysfile_close(struct vol *v);
+
 /* ---- bcache.c ------------------------------------------------------------------ */
 
 /* What a block is; decides how it is validated and where its ECC lies. */
@@ -101,6 +108,8 @@ int bc_read(struct vol *v, blkno_t blkno, enum blk_type type, struct vol_inode *
 /* A block that is being created: zeroed, not read. Follow with jh_write. */
 int bc_new(struct vol *v, blkno_t blkno, enum blk_type type, struct vol_inode *owner,
 	   struct buf **out) __must_check;
+int bcache_new(struct vol *v) __must_check;
+void bcache_free(struct vol *v);
 struct buf *bc_hold(struct buf *b);
 void bc_put(struct buf *b);
 /* Forget a freed block: later readers go to the device (or the log). */
@@ -109,6 +118,8 @@ void bc_forget(struct vol *v, blkno_t blkno);
 void bc_purge(struct vol *v, struct vol_inode *owner);
 /* Write one block in place now, with ECC, flushed; not journaled ("direct"). */
 int bc_write_direct(struct vol *v, struct buf *b) __must_check;
+
+/* For journal_*.c and bcache.c: see bcache_int.h. */
 
 /* ---- journal.c ------------------------------------------------------------------ */
 
@@ -126,6 +137,8 @@ unsigned jh_max_credits(struct vol *v);
 int jh_write(struct jhandle *h, struct buf *b, struct vol_inode *owner) __must_check;
 /* More credits in the same transaction; -ENOSPC if there is no room. */
 int jh_extend(struct jhandle *h, unsigned more) __must_check;
+/* Make transaction tid (vol_inode.sync_tid) and all before it durable. 0: nothing to do. */
+int journal_commit(struct vol *v, uint32_t tid) __must_check;
 /* End: commits with the others. sync: wait until it is durable. */
 int jh_end(struct jhandle *h, bool sync) __must_check;
 /* A change could not be completed after blocks were changed: stop the volume. */
@@ -137,6 +150,7 @@ int jh_freed(struct jhandle *h, uint32_t cluster, uint32_t count) __must_check;
  * of the run from there (bounded by end). false: none. */
 bool jh_reusable(struct vol *v, uint32_t from, uint32_t end, uint32_t *start, uint32_t *len);
 
+/* Log blocks of slot's journal in place (super.c, journal_file.c). */
 int journal_open(struct vol *v, unsigned slot, bool *replayed, struct reason *why) __must_check;
 int journal_stop(struct vol *v, bool dirty) __must_check;
 /* Replay slot's log in place (own slot at mount; dead slots later). */
@@ -146,6 +160,8 @@ int journal_replay(struct vol *v, unsigned slot, struct reason *why) __must_chec
 
 /* The dinode's block (cached in inode->di); held for the caller. */
 int inode_buf(struct vol_inode *inode, struct buf **out) __must_check;
+int itable_new(struct vol *v) __must_check;
+void itable_free(struct vol *v);
 /* Attributes from / into the dinode. store: joins h, sets everything but id2. */
 void inode_load(struct vol_inode *inode, const struct ocfs2_dinode *di);
 int inode_store(struct jhandle *h, struct vol_inode *inode) __must_check;
