@@ -318,3 +318,37 @@ int xtree_count(struct xtree *t, unsigned *leaves, unsigned *inner)
 		return err;
 	return count_below(t, &p, leaves, inner);
 }
+
+int xtree_count_from(struct xtree *t, uint32_t cpos, unsigned *leaves, unsigned *inner)
+{
+	struct xpath p, q;
+	int err;
+
+	*leaves = *inner = 0;
+	err = xpath_find(t, cpos, &p);
+	if (err)
+		return err;
+	for (unsigned level = 0; level < p.depth && !err; level++) {
+		unsigned used = xlist_used(p.node[level].list), idx = p.node[level].idx;
+
+		if (level == p.depth - 1) {
+			*leaves += used - idx;
+			break;
+		}
+		*inner += used - idx;
+		/* q borrows the blocks of p down to this level */
+		q = p;
+		q.depth = level;
+		for (unsigned i = idx + 1; i < used && !err; i++) {
+			q.node[level].idx = i;
+			err = path_down(t, &q);
+			if (err)
+				break;
+			err = count_below(t, &q, leaves, inner);
+			bc_put(q.node[q.depth].buf);
+			q.depth--;
+		}
+	}
+	xpath_release(&p);
+	return err;
+}

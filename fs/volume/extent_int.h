@@ -98,6 +98,9 @@ void xpath_release(struct xpath *p);
 int xlist_find(const struct ocfs2_extent_list *l, uint32_t key);
 /* Blocks of the tree: leaves and inner ones, root not counted. */
 int xtree_count(struct xtree *t, unsigned *leaves, unsigned *inner) __must_check;
+/* The same from the leaf of cpos on to the right, with the nodes above them. */
+int xtree_count_from(struct xtree *t, uint32_t cpos, unsigned *leaves,
+		     unsigned *inner) __must_check;
 
 /* extent_grow.c: one more empty leaf at the right end. */
 int xtree_add_leaf(struct jhandle *h, struct xtree *t, struct reservation *r) __must_check;
@@ -105,6 +108,8 @@ int xtree_add_leaf(struct jhandle *h, struct xtree *t, struct reservation *r) __
 int xtree_deepen(struct jhandle *h, struct xtree *t, struct reservation *r) __must_check;
 /* Take away the rightmost leaf, which is empty, and what becomes empty above it. */
 int xtree_drop_leaf(struct jhandle *h, struct xtree *t, struct dealloc *d) __must_check;
+/* Metadata blocks the next xtree_deepen or xtree_add_leaf takes. */
+int xtree_growth_blocks(struct xtree *t, unsigned *blocks) __must_check;
 /* Set the ranges on the right edge: they end where the last record ends. */
 int xtree_fix_edge(struct jhandle *h, struct xtree *t) __must_check;
 

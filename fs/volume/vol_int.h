@@ -270,7 +270,15 @@ int xtree_last(struct xtree *t, struct extent *out) __must_check;
 /* Metadata blocks to reserve for n inserts/splits, and credits for one edit. */
 unsigned xtree_meta_needed(struct xtree *t, unsigned inserts);
 unsigned xtree_edit_credits(struct xtree *t);
-/* Range must be a hole. The cluster counter in the root follows. */
+/* Sharper: n edits, all of them at cpos or right of it. */
+unsigned xtree_credits_from(struct xtree *t, uint32_t cpos, unsigned inserts);
+/* Removing or shortening up to n records at the right end. */
+unsigned xtree_trim_credits(struct xtree *t, unsigned records);
+/*
+ * Edits. The cluster counter in the root follows, and inode->clusters for a data tree.
+ * An error after something changed has aborted the handle (jh_end will say so).
+ */
+/* Range must be a hole (-EEXIST). */
 int xtree_insert(struct jhandle *h, struct xtree *t, const struct extent *e,
 		 struct reservation *r) __must_check;
 /* [cpos, cpos+len) within one record. Clusters are the caller's business (tl_append in
