@@ -48,6 +48,7 @@ struct vol {
 	int slot;				/* -1 until vol_slot_start */
 	atomic_bool readonly, stopped;
 	atomic_uint next_generation;		/* of new inodes */
+	_Atomic uint64_t next_cache_id;
 
 	struct bcache *bcache;			/* bcache.c */
 	struct journal *journal;		/* journal.c; NULL until vol_slot_start */
