@@ -22,6 +22,7 @@
 #ifndef O2FUSE_CLUSTER_CLU_H
 #define O2FUSE_CLUSTER_CLU_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "fs/cluster/lockcache.h"
@@ -84,35 +85,42 @@ void clu_status(struct clu *clu, struct json_object *into);
 
 /* ---- inodes ------------------------------------------------------------------- */
 
+/*
+ * attached: O is held as holder, and what vi says was true when M was last held here.
+ * Detached (12.3): the kernel still counts lookups, but O was given back because the
+ * inode may have been unlinked elsewhere; the next request attaches it again, or
+ * finds it dead.
+ */
 struct clu_inode {
 	struct clu *clu;
 	struct vol_inode *vi;
-	struct lc_lock m, w, o;	/* O: holder while in use and not detached */
+	struct lc_lock m, w, o;
 
 	pthread_mutex_t mutex;	/* the fields below */
 	pthread_cond_t cond;
 	unsigned refs;		/* operations, handles, and one for lookups > 0 */
 	unsigned opens;		/* open handles (5.1, 12.3) */
 	unsigned writers;	/* of these, open for writing */
-	bool o_held;		/* O is held as holder */
+	bool attached;
+	bool attaching;		/* a task attaches or retires it: wait on cond */
+	bool dying;		/* the last reference went: it is being evicted */
+	bool wiping;		/* dying, and may wait for cluster locks to wipe it */
+	atomic_bool wiped;	/* wiped here: no checkpoint, no value block */
 	bool maybe_orphaned;	/* somebody unlinked it (5.2) */
-	bool attached;		/* O taken and dinode read; false: detached (12.3) */
-	bool attaching;		/* somebody is at it: wait on cond */
-	bool dying;		/* last reference went: it is being evicted */
-	bool evict_waits;	/* dying, and may wait for cluster locks to wipe it */
-	bool unnamed;		/* a name was given away since it was attached (5.4 end) */
-	bool w_named;		/* w is initialised (its name needs the generation) */
-	bool o_named;		/* o is initialised */
+	bool unnamed;		/* no N was held since the last one was given away (5.4) */
+	bool o_ready, w_ready;	/* o, w are initialised */
+	bool o_held;		/* a holder of O is ours */
 	unsigned w_users;	/* in clu_wlock .. clu_wunlock */
-	uint64_t open_lockgen;	/* lockgen when opens left 0 */
+	uint32_t generation;	/* of vi, when it was attached */
 	bool pages_valid;	/* the kernel may have pages of it (12.4); pages.c */
 	uint64_t served_from, served_to; /* READ while giving away; empty: from >= to */
 	bool attrs_out;		/* attributes with validity were handed out */
 	bool negatives_out;	/* directory: negative entries with validity */
 	uint64_t lockgen;	/* counted up whenever M was given down to NL */
+	uint64_t open_lockgen;	/* lockgen when opens left 0 */
 	uint64_t lookups;	/* FUSE lookup count; kept by fs/fuse under mutex */
-	struct clu_inode *hash_next;
 	struct clu_dentry *names; /* N locks in which it is the child */
+	struct clu_inode *hash_next, *late_next; /* the table's, the house's */
 };
 
 /* The inode by number, referenced, attached (O PR held, dinode read). -ESTALE: it is
@@ -137,7 +145,7 @@ void clu_wunlock(struct clu_inode *ci, int level);
  * made known to the kernel (5.2). The lock object lives as long as the child's
  * clu_inode, that is while the kernel knows it (lookups > 0) or an operation uses it. */
 int clu_dentry_attach(struct clu_inode *dir, struct clu_inode *child) __must_check;
-/* The same without waiting, for a child just created (LOCAL). */
+/* The same for a child just created: also waits for what clu_new_inode asked for. */
 int clu_dentry_attach_new(struct clu_inode *dir, struct clu_inode *child) __must_check;
 /* N(dir, child) EX taken and dropped: other nodes drop their names. M(dir), M(child)
  * are held EX. */

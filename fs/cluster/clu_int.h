@@ -60,6 +60,9 @@ struct clu {
 	struct clu_itable itable;
 	struct clu_sys *sys;	/* [type * max_slots + slot] */
 
+	struct clu_inode *root;	/* referenced while mounted */
+	bool failed_alloc, slot_written, journal_held, slot_started; /* how far clu_mount came */
+
 	atomic_bool stopped, kernel_gone;
 	atomic_bool mounted;	/* M requests may wait for recovery */
 
@@ -68,16 +71,11 @@ struct clu {
 	bool ending;		/* threads must end */
 	uint8_t dead[NODE_MAX];	/* nodes whose recovery is pending */
 	unsigned dead_count;
-	bool failing;		/* the last recovery failed: wait before the next */
 	uint32_t *recovery_generation; /* of each slot's journal, as last seen */
 	uint8_t *clean_orphans;	/* per slot: CLU_CLEAN_* wanted */
-	struct clu_prune {	/* names to take back again after the last close */
-		blkno_t dir, child;
-		struct clu_prune *next;
-	} *prune;
-	uint64_t recoveries, recovered;	/* for the status */
-	bool house_running, recovery_running;
-	pthread_t house, recovery;
+	struct clu_inode *late;	/* whose last reference a worker had: for the house */
+	bool house_running;
+	pthread_t house;
 };
 
 /* clu->clean_orphans: what the housekeeping thread does to a slot's orphan directory. */
@@ -100,17 +98,31 @@ void clu_nfs_unlock(struct clu *clu, int level);
 int clu_sys_lock(struct clu *clu, struct vol_inode *vi, bool ex) __must_check;
 void clu_sys_unlock(struct clu *clu, struct vol_inode *vi, bool ex);
 
-/* ---- inode.c ------------------------------------------------------------------------- */
+/* ---- mlock.c: M locks of inodes and system inodes, with their rules ------------------- */
+
+extern const struct lc_type clu_type_m, clu_type_m_sys;
+extern const struct lc_type clu_type_w, clu_type_o, clu_type_r, clu_type_y, clu_type_p;
+
+/* M name of an inode: system inodes, and only they, carry the fs generation (1.1). */
+void clu_m_name(struct clu *clu, uint8_t name[LC_NAME_LEN], blkno_t blkno);
+/* M locks of all system files that have one; vol_inode.cluster points to them. */
+int clu_sys_init(struct clu *clu) __must_check;
+void clu_sys_drop(struct clu *clu);
+
+/* ---- inode.c, itable.c ------------------------------------------------------------------ */
 
 /*
- * An inode that vol_create has just made; takes over the reference to vi. Attaches
- * W EX, M EX and O PR without waiting (3.3, LOCAL). Before M(dir) is given back.
+ * An inode that vol_create has just made; takes over the reference to vi. Asks for W EX,
+ * M EX and O PR without waiting (3.3), so that they are on their way together with the N
+ * that clu_dentry_attach_new asks for next. Before M(dir) is given back.
  */
 int clu_new_inode(struct clu *clu, struct vol_inode *vi, struct clu_inode **out) __must_check;
 /* clu_iget for orphans (7.5): O PR with NOQUEUE; -EAGAIN: somebody is wiping it. */
 int clu_iget_orphan(struct clu *clu, blkno_t blkno, struct clu_inode **out) __must_check;
+/* A holder of O PR for good; for a new inode, whose O was only asked for. */
+int clu_ohold(struct clu_inode *ci) __must_check;
 /* O(x) EX, NOQUEUE (5.4 step 5), as a second holder beside our PR. -EAGAIN: in use
- * elsewhere. Only from clu_orphan_evict, or with M(x) held EX. */
+ * elsewhere. Only within clu_orphan_evict, with M(x) held EX. */
 int clu_olock_ex(struct clu_inode *ci) __must_check;
 void clu_ounlock_ex(struct clu_inode *ci);
 /*
@@ -118,6 +130,24 @@ void clu_ounlock_ex(struct clu_inode *ci);
  * M(x) is still held EX, so that whoever takes M(x) next and is the last finds it free.
  */
 void clu_odrop(struct clu_inode *ci);
+
+/* Referenced if it is in the table and not dying. create: made if it is not there
+ * (detached), waiting for a dying one to go. */
+int clu_itable_get(struct clu *clu, blkno_t blkno, bool create, struct clu_inode **out)
+	__must_check;
+/* true: that was the last reference; ci is dying, the caller evicts it, then forgets it. */
+bool clu_itable_put(struct clu_inode *ci);
+void clu_itable_forget(struct clu_inode *ci);
+/* Every inode, dying now whatever its references, until there is none (unmount). */
+struct clu_inode *clu_itable_take_any(struct clu *clu);
+void clu_itable_init(struct clu *clu);
+void clu_itable_destroy(struct clu *clu);
+/* End of a dying inode: wipe if it must be, give back all locks, free. */
+void clu_inode_evict(struct clu_inode *ci);
+/* A reference for a worker, who may not evict: false if it is dying. The last one is
+ * left to the housekeeping thread. */
+bool clu_itable_hold(struct clu_inode *ci);
+void clu_itable_put_worker(struct clu_inode *ci);
 
 /* ---- dentry.c -------------------------------------------------------------------------- */
 
@@ -159,17 +189,16 @@ int clu_slot_of(const struct clu *clu, node_t node); /* -1: none */
 
 /* A member died (reactor): pending before this returns (7.1). */
 void clu_recovery_node(struct clu *clu, node_t node);
-int clu_recovery_start(struct clu *clu) __must_check;
-void clu_recovery_stop(struct clu *clu);
 /* Remember every journal's recovery generation (6.2 step 9, 7.2 step 4). */
 int clu_recovery_note_generations(struct clu *clu) __must_check;
 
-/* ---- house.c: housekeeping thread: truncate log, orphans of slots, names to prune ------------ */
+/* ---- house.c: housekeeping thread: truncate log, orphans of slots, late puts ------------------- */
 
 int clu_house_start(struct clu *clu) __must_check;
 void clu_house_stop(struct clu *clu);
 void clu_house_clean(struct clu *clu, unsigned slot, unsigned what);
-void clu_house_prune(struct clu *clu, blkno_t dir, blkno_t child);
+/* Takes over the reference. */
+void clu_house_put(struct clu *clu, struct clu_inode *ci);
 
 /* ---- dlmlink.c ------------------------------------------------------------------------------- */
 

@@ -84,7 +84,6 @@ static inline bool lc_stopped(struct lockcache *lc)
 
 struct timespec lc_after_ms(unsigned ms);
 bool lc_reached(const struct timespec *t);
-void lc_cond_init(pthread_cond_t *cond);
 
 /* Lock's mutex held. */
 void lc_queue(struct lc_lock *l);	/* BLOCKED: to be looked at (sets QUEUED) */

@@ -374,13 +374,13 @@ void lc_unlock(struct lc_lock *l, int level)
 	pthread_mutex_unlock(&l->mutex);
 }
 
-void lc_attach(struct lc_lock *l, int level)
+void lc_attach(struct lc_lock *l, int level, bool local)
 {
 	pthread_mutex_lock(&l->mutex);
 	assert(!(l->flags & LCF_FREEING));
 	if (!(l->flags & (LCF_ATTACHED | LCF_BUSY)) && !lc_stopped(l->lc)) {
 		l->flags |= LCF_LOCAL;
-		ask(l, level, DLM_LKF_LOCAL);
+		ask(l, level, local ? DLM_LKF_LOCAL : 0);
 	}
 	pthread_mutex_unlock(&l->mutex);
 }
@@ -428,6 +428,22 @@ bool lc_blocked(struct lc_lock *l)
 	blocked = (l->flags & LCF_BLOCKED) != 0;
 	pthread_mutex_unlock(&l->mutex);
 	return blocked;
+}
+
+void lc_stats(struct lockcache *lc, struct lc_stats *out)
+{
+	*out = (struct lc_stats){ 0 };
+	pthread_mutex_lock(&lc->all_mutex);
+	for (struct lc_lock *l = lc->all; l; l = l->all_next) {
+		pthread_mutex_lock(&l->mutex);
+		out->locks++;
+		out->ex += l->level == DLM_MODE_EX;
+		out->pr += l->level == DLM_MODE_PR;
+		out->blocked += (l->flags & LCF_BLOCKED) != 0;
+		out->waiters += l->waiters;
+		pthread_mutex_unlock(&l->mutex);
+	}
+	pthread_mutex_unlock(&lc->all_mutex);
 }
 
 /* ---- DLM callbacks (3.5) ------------------------------------------------------------- */

@@ -119,8 +119,9 @@ enum lc_flags {
  * needed. 0, -EAGAIN, -EIO (stopped), or the error of refresh (holder not counted). */
 int lc_lock(struct lc_lock *l, int level, unsigned flags) __must_check;
 void lc_unlock(struct lc_lock *l, int level);
-/* New object: ask for level with DLM LOCAL, no holder, nobody waits (3.3). */
-void lc_attach(struct lc_lock *l, int level);
+/* New object: ask for level, no holder, nobody waits, no refresh (3.3). local: with DLM
+ * LOCAL, for names that no other node can have asked for (a generation in it). */
+void lc_attach(struct lc_lock *l, int level, bool local);
 /* Types that are not cached (flock): convert to NL and wait. Holders must be 0. */
 void lc_lower(struct lc_lock *l);
 /* 3.8: mark and drop. Blocks until the unlock AST. Holders must be 0. */
@@ -145,6 +146,13 @@ int lc_level(struct lc_lock *l);
 bool lc_blocked(struct lc_lock *l);
 /* Something that may_downconvert waits for has happened. */
 void lc_kick(struct lockcache *lc);
+
+struct lc_stats {
+	unsigned locks, ex, pr, blocked, waiters;
+};
+void lc_stats(struct lockcache *lc, struct lc_stats *out);
+/* Condition variable on CLOCK_MONOTONIC. */
+void lc_cond_init(pthread_cond_t *cond);
 
 /* ---- from the DLM side ------------------------------------------------------ */
 void lc_dlm_done(struct lc_lock *l, enum dlm_call call, enum dlm_status status);
