@@ -323,6 +323,10 @@ static void compare_done(struct dlm_domain *dom, node_t node, int err, int32_t s
 	bool info = ms->step == MS_NODEINFO;
 
 	if (err) {
+		/* With the link its reservation may have gone: ask before cancelling. */
+		if (dlm_map_test(&ms->yes, node))
+			dlm_map_set(&ms->doubt, node);
+		dlm_map_clear(&ms->yes, node);
 		send_failed(dom, node, info ? "query node info" : "query region", err);
 	} else if (status < 0 && info) {
 		ms->table_refused = true;

@@ -2,7 +2,8 @@
 /*
  * test-frames.c: every frame that kernel nodes were recorded exchanging
  * (doc/spec/vectors/frames.jsonl) decodes to the values written beside it and encodes
- * to the same bytes again. Payloads go through dlm/wire.c.
+ * to the same bytes again: payloads through dlm/wire.c, headers, replies, keepalives and
+ * handshakes through net/frame.c and net/handshake.c.
  */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -12,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "dlm/wire.h"
+#include "net/frame.h"
+#include "net/handshake.h"
 
 #define FRAMES SPECDIR "/vectors/frames.jsonl"
 #define FRAMES_TOTAL 249
@@ -431,8 +434,84 @@ static void message(struct json_object *o, const char *id)
 		     fields);
 }
 
+/* ---- o2net ------------------------------------------------------------------- */
+
+static struct net_frame header_of(const char *hex, const char *id)
+{
+	uint8_t in[NET_FRAME_LEN], out[NET_FRAME_LEN];
+	struct net_frame h;
+
+	cr_assert_eq(unhex(hex, in, sizeof(in)), NET_FRAME_LEN, "%s", id);
+	cr_assert_eq(net_frame_get(in, &h), 0, "%s", id);
+	net_frame_put(out, &h);
+	cr_assert_arr_eq(out, in, NET_FRAME_LEN, "%s: header", id);
+	return h;
+}
+
+static void header(struct json_object *o, const char *id)
+{
+	struct json_object *want = key_of(o, "header"), *reply = key_of(o, "reply");
+	struct net_frame h = header_of(json_object_get_string(key_of(o, "header_hex")), id), r, made;
+	uint8_t a[NET_FRAME_LEN], b[NET_FRAME_LEN];
+
+	cr_assert_eq(h.magic, strtoul(json_object_get_string(key_of(want, "magic")), NULL, 16));
+	cr_assert_eq(h.len, json_object_get_int(key_of(want, "data_len")));
+	cr_assert_eq(h.type, json_object_get_int(key_of(want, "msg_type")));
+	cr_assert_eq(h.sys_status, json_object_get_int(key_of(want, "sys_status")));
+	cr_assert_eq(h.status, json_object_get_int(key_of(want, "status")));
+	cr_assert_eq(h.key, strtoul(json_object_get_string(key_of(want, "key")), NULL, 16));
+	cr_assert_eq(h.num, json_object_get_int(key_of(want, "msg_num")));
+	cr_assert_eq(h.len, strlen(json_object_get_string(key_of(o, "payload"))) / 2);
+	made = net_frame_message(h.type, h.key, h.num, h.len);
+	net_frame_put(a, &h);
+	net_frame_put(b, &made);
+	cr_assert_arr_eq(a, b, sizeof(a), "%s: request", id);
+	if (!reply) /* none came */
+		return;
+	r = header_of(json_object_get_string(key_of(reply, "header_hex")), id);
+	cr_assert_eq(r.sys_status, json_object_get_int(key_of(reply, "sys_status")));
+	cr_assert_eq(r.status, json_object_get_int(key_of(reply, "status")));
+	made = net_frame_reply(&h, r.sys_status, r.status);
+	net_frame_put(a, &r);
+	net_frame_put(b, &made);
+	cr_assert_arr_eq(a, b, sizeof(a), "%s: reply", id);
+}
+
+static void keepalive(struct json_object *o, const char *id)
+{
+	const char *name = json_object_get_string(key_of(o, "name"));
+	struct net_frame h = header_of(json_object_get_string(key_of(o, "hex")), id), made;
+	uint8_t a[NET_FRAME_LEN], b[NET_FRAME_LEN];
+
+	cr_assert_eq(h.magic, strcmp(name, "KEEPALIVE_REQUEST") == 0 ? NET_FRAME_KEEP_REQ :
+								       NET_FRAME_KEEP_RESP);
+	made = net_frame_keepalive(h.magic);
+	net_frame_put(a, &h);
+	net_frame_put(b, &made);
+	cr_assert_arr_eq(a, b, sizeof(a), "%s", id);
+}
+
+static void handshake(struct json_object *o, const char *id)
+{
+	struct frame f = { .id = id, .name = "handshake", .fields = key_of(o, "fields") };
+	uint8_t in[NET_HANDSHAKE_LEN], out[NET_HANDSHAKE_LEN];
+	struct net_handshake h;
+
+	cr_assert_eq(unhex(json_object_get_string(key_of(o, "hex")), in, sizeof(in)), sizeof(in));
+	net_handshake_get(in, &h);
+	same_int(&f, "version", (int64_t)h.version);
+	same_int(&f, "connector_id", (int64_t)h.connector_id);
+	same_int(&f, "heartbeat_timeout", h.heartbeat_ms);
+	same_int(&f, "idle_timeout", h.idle_ms);
+	same_int(&f, "keepalive_delay", h.keepalive_ms);
+	same_int(&f, "reconnect_delay", h.reconnect_ms);
+	net_handshake_put(out, &h);
+	cr_assert_arr_eq(out, in, sizeof(in), "%s", id);
+}
+
 /* Calls fn for each object of a kind; returns how many there were of any kind. */
-static int each_frame(const char *kind, void (*fn)(struct json_object *o, const char *id))
+static int each_frame(const char *kind, void (*fn)(struct json_object *o, const char *id),
+		      int *of_kind)
 {
 	FILE *in = fopen(FRAMES, "r");
 	char *line = NULL;
@@ -445,8 +524,10 @@ static int each_frame(const char *kind, void (*fn)(struct json_object *o, const 
 
 		cr_assert(o, "line %d is not JSON", n + 1);
 		n++;
-		if (strcmp(json_object_get_string(key_of(o, "kind")), kind) == 0)
+		if (strcmp(json_object_get_string(key_of(o, "kind")), kind) == 0) {
 			fn(o, json_object_get_string(key_of(o, "id")));
+			++*of_kind;
+		}
 		json_object_put(o);
 	}
 	free(line);
@@ -456,7 +537,10 @@ static int each_frame(const char *kind, void (*fn)(struct json_object *o, const 
 
 Test(frames, every_payload_decodes_and_encodes_to_the_same_bytes)
 {
-	cr_assert_eq(each_frame("message", message), FRAMES_TOTAL);
+	int n = 0;
+
+	cr_assert_eq(each_frame("message", message, &n), FRAMES_TOTAL);
+	cr_assert_geq(n, 200);
 }
 
 static void join_answer(struct json_object *o, const char *id)
@@ -479,5 +563,27 @@ static void join_answer(struct json_object *o, const char *id)
 
 Test(frames, query_join_answers_unpack_and_pack)
 {
-	each_frame("message", join_answer);
+	int n = 0;
+
+	each_frame("message", join_answer, &n);
+	cr_assert_gt(n, 0);
+}
+
+Test(frames, every_header_and_reply_decodes_and_encodes_to_the_same_bytes)
+{
+	int n = 0;
+
+	each_frame("message", header, &n);
+	cr_assert_geq(n, 200);
+}
+
+Test(frames, handshakes_and_keepalives_decode_and_encode_to_the_same_bytes)
+{
+	int shakes = 0, keeps = 0, messages = 0, total;
+
+	total = each_frame("message", header, &messages);
+	each_frame("handshake", handshake, &shakes);
+	each_frame("keepalive", keepalive, &keeps);
+	cr_assert_eq(shakes + keeps + messages, total, "a kind of frame is not covered");
+	cr_assert(shakes && keeps);
 }
