@@ -81,6 +81,7 @@ static inline unsigned int dlm_map_count(const struct dlm_map *m)
 		n += (unsigned int)__builtin_popcountll(m->w[i]);
 	return n;
 }
+void dlm_map_to_bytes(const struct dlm_map *m, uint8_t out[32]); /* bit n & 7 of byte n >> 3 */
 #define dlm_map_for_each(n, map)                                                          \
 	for (node_t n = dlm_map_next(map, 0); n != NODE_NONE; n = dlm_map_next(map, n + 1u))
 
@@ -136,6 +137,7 @@ struct dlm {
 void dlm_enter(struct dlm *dlm);
 void dlm_exit(struct dlm *dlm);
 
+uint64_t dlm_next_cookie(struct dlm *dlm);
 /* Memory that must be there: without it the volumes are fenced and the process aborts. */
 void *dlm_xalloc(struct dlm *dlm, size_t bytes);
 
@@ -147,6 +149,8 @@ void *dlm_xalloc(struct dlm *dlm, size_t bytes);
 uint64_t dlm_send(struct dlm_domain *dom, node_t to, uint16_t type, const void *payload,
 		  size_t len, dlm_sent_fn fn, void *arg);
 void dlm_send_forget(struct dlm *dlm, uint64_t token);
+/* All whose outcome goes to arg. Walks every open send: not for the common case. */
+void dlm_sends_forget(struct dlm *dlm, const void *arg);
 /* Forget every send and timer of a domain that goes away. */
 void dlm_slots_drop(struct dlm_domain *dom);
 
@@ -160,6 +164,8 @@ void dlm_tm_clear(struct dlm_domain *dom, struct dlm_tm *t);
 
 /* fn(arg, node, 0, 0) once the reply of this input is on the wire, or the link is gone. */
 uint64_t dlm_reply_token(struct dlm_domain *dom, node_t to, dlm_sent_fn fn, void *arg);
+
+void dlm_replies_lost(struct dlm *dlm, node_t node);
 
 /* Callbacks as effects: everything is copied, the objects may go away at once. */
 void dlm_fx_done(struct dlm *dlm, const struct dlm_lock_ops *ops, void *data,
@@ -228,14 +234,17 @@ struct dlm_domain {
 	struct dlm_mle **mle_hash;
 	struct cds_list_head mles;
 
+	struct cds_list_head ops; /* every request of this node that has not ended */
+
 	/* Work at the end of an input. */
 	struct cds_list_head run;   /* ops that may go on */
 	struct cds_list_head dirty; /* resources to shuffle and deliver */
 	struct cds_list_head purge; /* unused resources, oldest first */
 	struct cds_list_head wait_reco;
-	bool running; /* dlm_domain_work */
 	bool stalled; /* some resource has an AST or BAST to repeat */
 	bool kick;    /* leaving: look at the table again */
+	bool leave_begun; /* dlm_leave_pass was called once */
+	unsigned int migrating; /* resources on their way out */
 	uint32_t tick; /* purge clock: purge_ms / 8 each */
 	struct dlm_tm tick_tm, work_tm, stall_tm;
 
@@ -322,7 +331,7 @@ struct dlm_res {
 	struct dlm_assert *assert;	 /* running assert job, then the queued ones */
 	struct dlm_mig *mig;		 /* being migrated, from or to here */
 	struct dlm_lock *sending;	 /* whose AST or BAST is open; NULL: it is gone */
-	uint64_t deref_token;
+	uint64_t open_token, deref_token;
 	struct dlm_map refs; /* owner: who holds a reference */
 	uint32_t stamp;	     /* purge tick when it became unused */
 	uint16_t inflight;   /* ops between finding it and placing their lock */
@@ -335,7 +344,7 @@ struct dlm_res {
 	 * wrote last, good while one of them has DLM_LOCK_LVB (lvb.c). */
 	uint8_t lvb[DLM_LVB_LEN];
 };
-enum { SENDING_NONE, SENDING_AST, SENDING_BAST };
+enum { SENDING_NONE, SENDING_AST, SENDING_AST_GET, SENDING_BAST };
 
 /* Look up; also finds DROPPING_REF resources. */
 struct dlm_res *dlm_res_find(struct dlm_domain *dom, const struct dlm_name *name);
@@ -355,14 +364,20 @@ void dlm_res_clear(struct dlm_res *res, uint16_t flags);
 enum dlm_status dlm_res_state_reply(const struct dlm_res *res);
 /* After any change of queues, references, jobs: put on or take off the purge list. */
 void dlm_res_usage(struct dlm_res *res);
-bool dlm_res_unused(const struct dlm_res *res);
-bool dlm_res_has_locks(const struct dlm_res *res);
+bool dlm_res_unused(struct dlm_res *res);
+bool dlm_res_has_locks(struct dlm_res *res);
 /* Purge what is old enough; everything unused while leaving. */
 void dlm_purge_run(struct dlm_domain *dom);
+void dlm_purge_tick(void *arg); /* struct dlm_domain */
 struct dlm_reply dlm_deref_handler(struct dlm_domain *dom, node_t from,
 				   const struct dlm_wire_ref *m);
 struct dlm_reply dlm_deref_done_handler(struct dlm_domain *dom, node_t from,
 					const struct dlm_wire_ref *m);
+/* Send the DEREF that waited for an ASSERT's reply to be written, or was lost. */
+void dlm_deref_resume(struct dlm_res *res);
+/* A delivery or DEREF met a link loss: repeat it soon. */
+void dlm_stall(struct dlm_res *res);
+uint32_t dlm_name_hash(const struct dlm_name *name);
 #define dlm_res_for_each_lock(l, res, list_)                                             \
 	cds_list_for_each_entry(l, &(res)->queue[list_], q)
 
@@ -396,6 +411,7 @@ struct dlm_lock {
 struct dlm_lock *dlm_lock_new(struct dlm *dlm, node_t node, uint64_t cookie, int mode);
 /* Off its queue and the delivery lists, freed. Ends no op. */
 void dlm_lock_free(struct dlm_lock *lock);
+void dlm_lock_take_off(struct dlm_lock *lock); /* its queue; the resource is remembered */
 void dlm_lock_move(struct dlm_lock *lock, struct dlm_res *res, int list);
 void dlm_lock_move_head(struct dlm_lock *lock, struct dlm_res *res, int list);
 struct dlm_lock *dlm_lock_find(struct dlm_res *res, node_t node, uint64_t cookie);
@@ -406,18 +422,20 @@ enum dlm_op_state {
 	OP_RUN,	      /* on dom->run */
 	OP_WAIT_RECO, /* on dom->wait_reco */
 	OP_WAIT_RES,  /* on res->waiters, or on mle->waiters while it has no resource */
-	OP_WAIT_OP,   /* cancel: until its lock's request is accepted or ended */
+	OP_WAIT_OP,   /* cancel: until its target is accepted or ended; unlock: for a cancel */
 	OP_OPEN,      /* message sent, no outcome */
 	OP_PROBE,     /* message sent that asks what became of the previous one */
 	OP_BACKOFF,   /* timer */
 	OP_QUEUED,    /* accepted, no AST yet */
-	OP_ENDED,     /* unlock that recovery completed: waits for RECOVERING to clear */
 };
 
 struct dlm_op {
-	struct cds_list_head link;
+	struct cds_list_head all;  /* dom->ops */
+	struct cds_list_head link; /* what it waits on, or dom->run */
 	struct dlm_domain *dom;
 	struct dlm_lock *lock;
+	struct dlm_op *target; /* cancel: the request it takes back; NULL: that one ended */
+	struct dlm_op *then;   /* an unlock that waits for this cancel */
 	enum dlm_call call;
 	enum dlm_op_state state;
 	uint32_t flags; /* API flags that are left */
@@ -427,7 +445,7 @@ struct dlm_op {
 	bool inflight;	/* counted in res->inflight */
 	bool doubt;	/* an earlier try has an open outcome */
 	bool lvb_lost;	/* the value that came with it cannot be believed */
-	uint8_t step;	/* of a probe */
+	uint8_t step;	/* of a probe; cancel: 1 asks which of two cancels worked */
 	uint8_t refusals; /* answers that make no sense */
 	uint64_t token;
 	struct dlm_tm timer;
@@ -441,12 +459,29 @@ void dlm_op_free(struct dlm_op *op);
 /* Go on at the end of this input. */
 void dlm_op_wake(struct dlm_op *op);
 void dlm_op_wait(struct dlm_op *op, struct cds_list_head *list, enum dlm_op_state state);
+/* Run again after ms, or earlier when its resource changes. */
 void dlm_op_backoff(struct dlm_op *op, uint32_t ms);
+/* done(): accepted (waits for its AST), or refused (a refused lock is gone with its op). */
+void dlm_op_accept(struct dlm_op *op);
+void dlm_op_refuse(struct dlm_op *op, enum dlm_status status);
+/* Answers that mean: look again. */
+static inline bool dlm_status_retry(int32_t status)
+{
+	return status == DLM_FORWARD || status == DLM_RECOVERING || status == DLM_MIGRATING;
+}
+/* A send failed: is the peer out of the domain, so that recovery decides? */
+bool dlm_peer_gone(const struct dlm_domain *dom, node_t node, int err);
 void dlm_op_run(struct dlm_op *op);
 void dlm_op_run_lock(struct dlm_op *op);
 void dlm_op_run_convert(struct dlm_op *op);
 void dlm_op_run_unlock(struct dlm_op *op);
 void dlm_op_run_cancel(struct dlm_op *op);
+
+/* Ends of requests that recovery shares with unlock.c and convert.c. */
+void dlm_convert_revert(struct dlm_lock *lock);
+void dlm_unlock_end(struct dlm_op *op);
+void dlm_cancel_end(struct dlm_op *op);
+void dlm_cancel_too_late(struct dlm_op *op);
 
 /* Statuses of an owner's decision; queue and AST are done, the caller answers or reports. */
 enum dlm_status dlm_owner_lock(struct dlm_res *res, struct dlm_lock *lock, uint32_t flags);
@@ -464,12 +499,17 @@ struct dlm_reply dlm_unlock_handler(struct dlm_domain *dom, node_t from,
 
 /* ---- ASTs and BASTs (ast.c) ------------------------------------------------- */
 
-bool dlm_grantable(const struct dlm_res *res, const struct dlm_lock *lock, int mode);
+bool dlm_grantable(struct dlm_res *res, const struct dlm_lock *lock, int mode);
 void dlm_shuffle(struct dlm_res *res);
 void dlm_queue_ast(struct dlm_lock *lock);
 void dlm_queue_bast(struct dlm_lock *lock, int mode);
 /* Let out what may go now: local ones at once, one remote one at a time. */
 void dlm_deliver(struct dlm_res *res);
+/* Repeat what a link loss left open. up: whose link came back, or NODE_NONE. */
+void dlm_deliver_again(struct dlm_domain *dom, node_t up);
+/* The holder spoke of the lock as of one granted: an AST of it that may have been lost
+ * with a link was not. */
+void dlm_ast_arrived(struct dlm_lock *lock);
 /* Grant reached this node's lock (from its own queue, or by PROXY_AST). lvb may be NULL. */
 void dlm_lock_granted(struct dlm_lock *lock, const uint8_t *lvb);
 struct dlm_reply dlm_ast_handler(struct dlm_domain *dom, node_t from,
@@ -482,13 +522,18 @@ bool dlm_lvb_is_zero(const uint8_t *lvb);
 void dlm_lvb_note(struct dlm_lock *lock, const uint8_t *lvb);
 /* dlm.md 5.2, before the dead node's locks are removed. */
 void dlm_lvb_node_down(struct dlm_res *res, node_t dead);
-/* What a MIG_LOCKRES of this resource carries (5.4); zero: nothing to tell. */
-void dlm_lvb_to_migrate(const struct dlm_res *res, uint8_t lvb[DLM_LVB_LEN]);
+/* Alone after the owner's death: take over the value, or zeros. */
+void dlm_lvb_adopt(struct dlm_res *res);
+/* What a MIG_LOCKRES with these locks carries (5.4); zero: nothing to tell. */
+void dlm_lvb_to_migrate(const struct dlm_res *res, const struct dlm_wire_mig *m,
+			uint8_t lvb[DLM_LVB_LEN]);
 /* Take the value that came with a lock of MIG_LOCKRES. */
 void dlm_lvb_from_migrate(struct dlm_res *res, const struct dlm_wire_mig_lock *l,
 			  const uint8_t *lvb);
 
 /* ---- mastery (master.c, assert.c) --------------------------------------------- */
+
+#define DLM_MLE_BUCKETS 256
 
 enum dlm_mle_type { DLM_MLE_BLOCK = 0, DLM_MLE_MASTER = 1, DLM_MLE_MIGRATION = 2 };
 
@@ -506,30 +551,34 @@ struct dlm_mle {
 	struct dlm_res *res; /* the one it masters here; NULL: nobody here waits */
 	enum dlm_mle_type type;
 	enum dlm_mle_phase phase;
-	bool attached; /* in the table: found by name, follows node events */
+	bool attached; /* found by name */
 	node_t master, new_master;
 	node_t last; /* MLE_LAST: who is asked */
-	struct dlm_map nodes, vote, responses, maybe;
-	struct dlm_map open;  /* requests without outcome */
-	struct dlm_map retry; /* to be asked again when the timer fires */
+	struct dlm_map nodes;	  /* members but self, now: whose vote counts */
+	struct dlm_map responses; /* who answered */
+	struct dlm_map maybe;	  /* who is known to want it */
+	struct dlm_map open;	  /* requests without outcome */
+	struct dlm_map retry;	  /* to be asked (again) */
 	struct dlm_tm retry_tm, decide_tm;
 	struct cds_list_head waiters; /* ops that wait until a MIGRATION is over */
 	struct dlm_name name;
 };
 
-/* Ops that found no resource: make one and master it. 0 and *out, or -EAGAIN: op waits
- * on something; -ENOMEM. */
+/* Find the resource for a lock call, or make one and begin to master it: 0 and *out (its
+ * flags may still say wait), or -EAGAIN: op waits until it can look again. */
 int dlm_master_get(struct dlm_op *op, struct dlm_res **out);
 struct dlm_mle *dlm_mle_find(struct dlm_domain *dom, const struct dlm_name *name);
 struct dlm_mle *dlm_mle_new(struct dlm_domain *dom, const struct dlm_name *name,
 			    enum dlm_mle_type type);
 /* Out of the table and freed; ops that wait on it look again. */
 void dlm_mle_free(struct dlm_mle *mle);
-/* Out of the table; freed unless a resource here still waits on it. */
-void dlm_mle_detach(struct dlm_mle *mle);
-void dlm_mle_decide(struct dlm_mle *mle);
+/* Out of the table, its master is known; a resource here that waits on it goes on. */
+void dlm_mle_conclude(struct dlm_mle *mle, node_t master);
+/* The mastery of its resource is over: owner is what it is, or what the mle knows. */
+void dlm_mle_finish(struct dlm_mle *mle);
 void dlm_mle_node_joined(struct dlm_domain *dom, node_t node);
-void dlm_mle_node_gone(struct dlm_domain *dom, node_t node, bool died);
+/* After members changed (and recovery, for a death). */
+void dlm_mle_node_gone(struct dlm_domain *dom, node_t node);
 void dlm_mle_recovered(struct dlm_domain *dom); /* the recovery map is empty */
 struct dlm_reply dlm_master_request_handler(struct dlm_domain *dom, node_t from,
 					    const struct dlm_wire_master *m);
@@ -541,7 +590,7 @@ struct dlm_assert {
 	struct dlm_assert *next;
 	struct dlm_res *res;
 	uint32_t flags;
-	bool running, again;
+	bool running, again, lost;
 	struct dlm_map targets, open, retry, derefs;
 	struct dlm_tm retry_tm;
 	/* Round over; NULL: nothing to do. */
@@ -573,17 +622,18 @@ struct dlm_mig {
 	struct dlm_res *res;
 	enum dlm_mig_phase phase;
 	node_t old, target;
-	struct dlm_mle *mle; /* old owner's MIGRATION entry */
-	uint64_t cookie, token;
-	uint32_t total, sent; /* locks */
-	struct dlm_map open, reached, retry;
+	uint64_t cookie;
+	uint32_t total, sent; /* locks; sent: that the target has */
+	uint32_t batch;	      /* locks in the open message */
+	struct dlm_map open, reached, retry; /* target: MIGRATE_REQUESTs */
 	struct dlm_tm retry_tm;
 };
 
 void dlm_migrate_step(struct dlm_res *res); /* re-check MIG_DRAIN */
 /* The target's FINISH_MIGRATION assert has been accepted here (old owner). */
 void dlm_migrate_finished(struct dlm_res *res);
-void dlm_migrate_node_gone(struct dlm_res *res, node_t node, bool died);
+/* false: the resource is lost to recovery, the caller hands it over. */
+bool dlm_migrate_node_gone(struct dlm_res *res, node_t node, bool died);
 void dlm_migrate_drop(struct dlm_res *res);
 struct dlm_reply dlm_migrate_handler(struct dlm_domain *dom, node_t from,
 				     const struct dlm_wire_migrate *m);
@@ -594,6 +644,8 @@ struct dlm_reply dlm_mig_handler(struct dlm_domain *dom, node_t from,
 
 /* Owner died or is unknown: RECOVERING, requests of this node as dlm.md 9.6 says. */
 void dlm_res_to_recovery(struct dlm_res *res);
+/* Nobody else is left: own everything that has no owner, and end all waiting. */
+void dlm_recover_alone(struct dlm_domain *dom);
 struct dlm_reply dlm_reco_handler(struct dlm_domain *dom, node_t from, uint16_t type,
 				  const struct dlm_wire_reco *m);
 

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * recovery.c: a node died (dlm.md 9.1, 9.6, 9.7).
+ *
+ * dlm_member_died() is one step: the file system is told first (so that it marks the node
+ * for journal recovery before any lock that the node blocked can be granted), then every
+ * resource is cleaned: what the dead node owned is RECOVERING, and requests of this node
+ * that were open there are settled; what this node owns loses the dead node's locks and
+ * grants nothing (RECOVERY_WAITING) until the recovery is over.
+ *
+ * With nobody else left the recovery needs no message: this node holds all there is to
+ * know, and becomes the owner of what has none. With others left, the resources stay in
+ * that state: electing a recovery master and collecting their locks is not done here yet.
+ * So no recovery message is answered as if it were: BEGIN_RECO is taken note of, a
+ * LOCK_REQUEST is told to come again, data and ends of a round are refused.
+ */
+#include "dlm/dlm_int.h"
+
+/* ---- requests of this node that the dead owner had (9.6) ------------------------------- */
+
+static void settle_unlock(struct dlm_lock *lock)
+{
+	struct dlm_op *uop = lock->uop;
+
+	if (uop->state != OP_OPEN && !uop->doubt)
+		return; /* nothing open: it goes to the new owner */
+	dlm_send_forget(uop->dom->dlm, uop->token);
+	uop->token = 0;
+	dlm_lock_take_off(lock); /* done; said once the resource has an owner again */
+	dlm_op_wake(uop);
+}
+
+static void settle_cancel(struct dlm_lock *lock)
+{
+	struct dlm_op *uop = lock->uop;
+
+	if (uop->state != OP_OPEN && !uop->doubt)
+		return;
+	dlm_send_forget(uop->dom->dlm, uop->token);
+	uop->token = 0;
+	if (uop->target)
+		dlm_cancel_end(uop);
+	else
+		dlm_cancel_too_late(uop);
+}
+
+static void settle_request(struct dlm_lock *lock)
+{
+	struct dlm_op *op = lock->op;
+
+	if (op->accepted)
+		return; /* stays on its queue, and is reported as it is */
+	dlm_send_forget(op->dom->dlm, op->token);
+	op->token = 0;
+	op->doubt = false;
+	op->step = 0;
+	if (op->call == DLM_CALL_LOCK)
+		dlm_lock_take_off(lock);
+	else
+		dlm_convert_revert(lock);
+	dlm_op_wake(op);
+}
+
+void dlm_res_to_recovery(struct dlm_res *res)
+{
+	struct dlm_domain *dom = res->dom;
+	struct dlm_lock *lock, *next;
+
+	res->state |= DLM_RES_RECOVERING;
+	for (int list = 0; list < 3; list++) {
+		cds_list_for_each_entry_safe(lock, next, &res->queue[list], q) {
+			if (!dlm_is_self(dom, lock->node))
+				continue;
+			if (lock->uop && lock->uop->call == DLM_CALL_CANCEL &&
+			    (lock->uop->state == OP_OPEN || lock->uop->doubt)) {
+				settle_cancel(lock); /* may be the end of the lock */
+				continue;
+			}
+			if (lock->op && list != DLM_LIST_GRANTED)
+				settle_request(lock);
+			if (lock->uop && lock->uop->call == DLM_CALL_UNLOCK)
+				settle_unlock(lock);
+		}
+	}
+	dlm_res_wake(res);
+	dlm_res_usage(res);
+}
+
+/* ---- a death ---------------------------------------------------------------------------- */
+
+static void drop_dead_locks(struct dlm_res *res, node_t dead)
+{
+	struct dlm_lock *lock, *next;
+	bool any = false;
+
+	dlm_lvb_node_down(res, dead);
+	for (int list = 0; list < 3; list++) {
+		cds_list_for_each_entry_safe(lock, next, &res->queue[list], q) {
+			if (lock->node != dead)
+				continue;
+			dlm_lock_free(lock);
+			any = true;
+		}
+	}
+	if (any)
+		res->state |= DLM_RES_RECOVERY_WAITING;
+}
+
+static void clean_resource(struct dlm_res *res, node_t dead)
+{
+	struct dlm_domain *dom = res->dom;
+
+	dlm_assert_node_gone(res, dead);
+	if (!dlm_migrate_node_gone(res, dead, true)) {
+		dlm_res_to_recovery(res);
+		return;
+	}
+	if (res->owner == dead && (res->state & DLM_RES_DROPPING_REF)) {
+		dlm_res_free(res);
+		return;
+	}
+	if (res->owner == dead) {
+		res->state &= (uint16_t)~DLM_RES_MIGRATING;
+		dlm_res_to_recovery(res);
+		return;
+	}
+	if (dlm_is_self(dom, res->owner))
+		drop_dead_locks(res, dead);
+	dlm_map_clear(&res->refs, dead);
+	dlm_res_dirty(res);
+}
+
+/* A third node's migration whose old or new owner is gone: nobody knows the owner now. */
+static void clean_migrations(struct dlm_domain *dom, node_t dead)
+{
+	struct dlm_mle *mle, *next;
+	struct dlm_res *res;
+
+	cds_list_for_each_entry_safe(mle, next, &dom->mles, all) {
+		if (mle->type != DLM_MLE_MIGRATION ||
+		    (mle->master != dead && mle->new_master != dead))
+			continue;
+		res = dlm_res_visible(dom, &mle->name);
+		if (res && dlm_is_self(dom, res->owner))
+			continue; /* we are the old owner: undone with the resource */
+		dlm_mle_free(mle);
+		if (!res)
+			continue;
+		res->state &= (uint16_t)~DLM_RES_MIGRATING;
+		if (res->mle)
+			dlm_mle_finish(res->mle);
+		dlm_res_set_owner(res, NODE_NONE);
+		dlm_res_to_recovery(res);
+	}
+}
+
+void dlm_recover_alone(struct dlm_domain *dom)
+{
+	struct dlm_map others = dom->members;
+	struct dlm_res *res;
+	struct dlm_op *op, *next;
+
+	dlm_map_clear(&others, dom->dlm->self);
+	if (!dlm_domain_up(dom) || !dlm_map_empty(&others) || dlm_map_empty(&dom->recovery))
+		return;
+	cds_list_for_each_entry(res, &dom->all, all) {
+		if (res->state & DLM_RES_RECOVERING) {
+			dlm_lvb_adopt(res);
+			dlm_res_set_owner(res, dom->dlm->self);
+			res->refs = (struct dlm_map){ 0 };
+		}
+		if (res->state & (DLM_RES_RECOVERING | DLM_RES_RECOVERY_WAITING))
+			dlm_res_clear(res, DLM_RES_RECOVERING | DLM_RES_RECOVERY_WAITING);
+	}
+	log_info(dom->dlm->log, "dlm", "recovered domain=%s alone", dom->cfg.name);
+	dom->recovery = (struct dlm_map){ 0 };
+	dom->reco.dead_node = NODE_NONE;
+	dom->reco.new_master = NODE_NONE;
+	dom->reco.active = false;
+	dom->reco.finalize = false;
+	cds_list_for_each_entry_safe(op, next, &dom->wait_reco, link)
+		dlm_op_wake(op);
+	dlm_mle_recovered(dom);
+}
+
+void dlm_member_died(struct dlm_domain *dom, node_t node)
+{
+	struct dlm_res *res, *next;
+
+	dlm_fx_evicted(dom, node);
+	if (dom->reco.new_master == node && dom->reco.finalize) {
+		dom->reco.finalize = false; /* its round counts as complete */
+		dlm_map_clear(&dom->recovery, dom->reco.dead_node);
+		dom->reco.dead_node = NODE_NONE;
+		dom->reco.new_master = NODE_NONE;
+	}
+	dlm_map_clear(&dom->live, node);
+	dlm_map_clear(&dom->members, node);
+	dlm_map_clear(&dom->exiting, node);
+	dlm_map_set(&dom->recovery, node);
+	cds_list_for_each_entry_safe(res, next, &dom->all, all)
+		clean_resource(res, node);
+	clean_migrations(dom, node);
+	dlm_mle_node_gone(dom, node);
+	dom->kick = true;
+	dlm_recover_alone(dom);
+}
+
+/* ---- clean changes ------------------------------------------------------------------------ */
+
+void dlm_member_joined(struct dlm_domain *dom, node_t node)
+{
+	dlm_mle_node_joined(dom, node);
+}
+
+void dlm_member_left(struct dlm_domain *dom, node_t node)
+{
+	struct dlm_res *res, *next;
+
+	cds_list_for_each_entry_safe(res, next, &dom->all, all) {
+		dlm_assert_node_gone(res, node);
+		(void)dlm_migrate_node_gone(res, node, false);
+		dlm_map_clear(&res->refs, node);
+		dlm_res_usage(res);
+	}
+	dlm_mle_node_gone(dom, node);
+	dom->kick = true;
+	dlm_recover_alone(dom);
+}
+
+/* ---- messages ------------------------------------------------------------------------------ */
+
+static struct dlm_reply begin_reco(struct dlm_domain *dom, node_t from, node_t dead)
+{
+	if (dom->reco.finalize)
+		return dlm_reply_status(-EAGAIN);
+	if (dlm_is_self(dom, dead) || dead == from)
+		return dlm_reply_status(-EINVAL);
+	dom->reco.new_master = from;
+	dom->reco.dead_node = dead;
+	if (!dlm_map_test(&dom->recovery, dead)) {
+		dlm_map_set(&dom->live, dead);
+		dlm_map_set(&dom->members, dead);
+		dlm_member_died(dom, dead);
+	}
+	return dlm_reply_status(0);
+}
+
+struct dlm_reply dlm_reco_handler(struct dlm_domain *dom, node_t from, uint16_t type,
+				  const struct dlm_wire_reco *m)
+{
+	switch (type) {
+	case DLM_BEGIN_RECO_MSG:
+		return begin_reco(dom, from, m->dead_node);
+	case DLM_LOCK_REQUEST_MSG:
+		log_warn(dom->dlm->log, "dlm", "node=%u asks for the locks left by dead node=%u: "
+			 "recovery with other members is not supported, it will wait", from,
+			 m->dead_node);
+		return dlm_reply_status(-ENOMEM); /* "ask again": never as if there were none */
+	default:
+		return dlm_reply_status(-EINVAL);
+	}
+}
