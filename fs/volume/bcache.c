@@ -321,9 +321,13 @@ struct buf *bc_hold(struct buf *b)
 
 void bc_put(struct buf *b)
 {
-	struct vol *v = b->st->vol;
-	struct stripe *s = stripe_of(v, b->blkno);
+	struct stripe *s;
+	struct vol *v;
 
+	if (!b)
+		return;
+	v = b->st->vol;
+	s = stripe_of(v, b->blkno);
 	pthread_mutex_lock(&s->mutex);
 	assert(atomic_load(&b->refs) > 0);
 	if (atomic_fetch_sub(&b->refs, 1) == 1)

@@ -170,7 +170,6 @@ static int convert(struct vol_inode *dir)
 	struct reservation r = { 0 };
 	struct conversion c;
 	struct jhandle *h;
-	struct xtree t;
 	uint32_t got;
 	int err;
 
@@ -183,7 +182,6 @@ static int convert(struct vol_inode *dir)
 	}
 	if (!err)
 		err = reserve_clusters(v, 1 + dx.clusters, &r);
-	xtree_dinode(&t, dir, c.di);
 	if (!err)
 		err = jh_begin(v, 4 + dx.credits + reservation_credits(&r), &h);
 	if (err)
@@ -274,7 +272,8 @@ static int append_with_cluster(struct vol_inode *dir, struct append *ap)
 	if (!err)
 		err = reserve_clusters(v, 1, &r);
 	if (!err)
-		err = jh_begin(v, 3 + xtree_edit_credits(&t) + reservation_credits(&r), &h);
+		err = jh_begin(v, 3 + xtree_credits_from(&t, dir->clusters, 1) +
+			       reservation_credits(&r), &h);
 	if (err)
 		goto out;
 	err = claim_clusters(h, &r, 1, &cluster, &got);

@@ -176,7 +176,6 @@ static int expand(struct vol_inode *dir, struct dx_place *p)
 	struct leaves l = { 0 };
 	struct jhandle *h;
 	uint32_t cluster;
-	struct xtree t;
 	int err;
 
 	copy = malloc((n + 1) * sizeof(*copy));
@@ -189,8 +188,7 @@ static int expand(struct vol_inode *dir, struct dx_place *p)
 	err = reserve_clusters(v, 1, &r);
 	if (err)
 		goto out_leaves;
-	xtree_dx_root(&t, dir, p->root);
-	err = begin_with_cluster(v, 2 + v->bpc + xtree_edit_credits(&t), &r, &h, &cluster);
+	err = begin_with_cluster(v, 2 + v->bpc, &r, &h, &cluster);
 	if (!err)
 		err = jh_end_or_abort(h, expand_in(h, dir, p->root, copy, n, cluster, &r, &l),
 				      "directory index could not be moved out of its root");
@@ -288,7 +286,7 @@ static int split(struct vol_inode *dir, struct dx_place *p, struct dx_hash hash)
 	if (!err)
 		err = reserve_clusters(v, 1, &r);
 	if (!err)
-		err = begin_with_cluster(v, 2 + 2 * v->bpc + xtree_edit_credits(&t), &r, &h,
+		err = begin_with_cluster(v, 2 + 2 * v->bpc + xtree_credits_from(&t, s, 1), &r, &h,
 					 &cluster);
 	if (!err)
 		err = jh_end_or_abort(h, split_in(h, dir, p->root, s, cluster, &r, &old, &fresh),

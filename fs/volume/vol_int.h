@@ -112,7 +112,7 @@ int bc_new(struct vol *v, blkno_t blkno, enum blk_type type, struct vol_inode *o
 int bcache_new(struct vol *v) __must_check;
 void bcache_free(struct vol *v);
 struct buf *bc_hold(struct buf *b);
-void bc_put(struct buf *b);
+void bc_put(struct buf *b); /* NULL: nothing */
 /* Forget a freed block: later readers go to the device (or the log). */
 void bc_forget(struct vol *v, blkno_t blkno);
 /* Drop all blocks of owner that are not in the log. */

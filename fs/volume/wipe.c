@@ -27,7 +27,7 @@ int tree_drop(struct vol *v, struct xtree *t, struct dealloc *d)
 		err = tl_prepare(v, 1);
 		if (err)
 			return err;
-		err = jh_begin(v, xtree_edit_credits(t) + TL_CREDITS, &h);
+		err = jh_begin(v, xtree_trim_credits(t, 1) + TL_CREDITS, &h);
 		if (!err) {
 			err = tl_append(h, (uint32_t)(e.blkno / v->bpc), e.len);
 			if (err)
