@@ -10,6 +10,7 @@
  * stops the volume, since a transaction cannot be taken back.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 
@@ -174,7 +175,10 @@ static int creation_reserve(struct creation *c)
 	return 0;
 }
 
-/* In-memory inode and zeroed, joined block of a just claimed bit. */
+/*
+ * In-memory inode and zeroed, joined block of a just claimed bit. The object may be
+ * that of a freed inode that somebody still refers to: what it cached goes.
+ */
 static int inode_new(struct jhandle *h, struct creation *c)
 {
 	struct vol *v = c->dir->vol;
@@ -183,6 +187,9 @@ static int inode_new(struct jhandle *h, struct creation *c)
 	err = vol_iget(v, c->pos.blkno, &c->inode);
 	if (err)
 		return err;
+	bc_purge(v, c->inode);
+	free(c->inode->ext_cache);
+	c->inode->ext_cache = NULL;
 	err = bc_new(v, c->pos.blkno, BLK_DINODE, c->inode, &c->di);
 	if (!err)
 		err = jh_write(h, c->di, c->inode);
