@@ -522,8 +522,23 @@ int xtree_mark_written(struct jhandle *h, struct xtree *t, uint32_t cpos, uint32
 
 /* ---- what it costs ------------------------------------------------------------------------ */
 
+/* A tree grows only when its last leaf is full: elsewhere records are passed on. */
+static bool last_leaf_has_room(struct xtree *t, unsigned inserts)
+{
+	struct xpath p;
+	bool room;
+
+	if (xpath_last(t, &p))
+		return false;
+	room = xlist_count(xpath_leaf(&p)->list) - xlist_used(xpath_leaf(&p)->list) >= inserts;
+	xpath_release(&p);
+	return room;
+}
+
 unsigned xtree_meta_needed(struct xtree *t, unsigned inserts)
 {
+	if (last_leaf_has_room(t, inserts))
+		return 0;
 	return (xlist_depth(t->list) + 2) * (1 + inserts / xblock_capacity(xtree_vol(t)));
 }
 
