@@ -287,10 +287,10 @@ void dlm_op_run_cancel(struct dlm_op *op)
 	struct dlm_op *target = op->target;
 	struct dlm_res *res = lock->res;
 
-	if (target && target->state != OP_QUEUED) {
+	if (lock->list == DLM_LIST_NONE) {
+		refuse_uop(op, DLM_IVLOCKID); /* nothing is asked for yet, or not now */
+	} else if (target && target->state != OP_QUEUED) {
 		op->state = OP_WAIT_OP;
-	} else if (lock->list == DLM_LIST_NONE) {
-		refuse_uop(op, DLM_IVLOCKID);
 	} else if (!target || lock->list == DLM_LIST_GRANTED) {
 		dlm_cancel_too_late(op);
 	} else if (res->state & DLM_RES_LOCAL_WAIT & ~DLM_RES_RECOVERY_WAITING) {
