@@ -52,7 +52,6 @@ struct dlm_membership {
 };
 
 /* domain.c */
-void dlm_map_to_bytes(const struct dlm_map *map, uint8_t bytes[32]);
 struct dlm_wire_domain dlm_domain_wire_name(const struct dlm_domain *dom);
 /* QUERY_NODEINFO with our node table. */
 size_t dlm_domain_put_table(const struct dlm_domain *dom, uint8_t *buf, size_t room);

@@ -1,0 +1,10 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Many seeds (make check-sim). SEEDS=A-B, STEPS=n, NODES="n n" choose others.
+. "${top_srcdir:?}/tests/tap.sh"
+sim=${top_builddir:?}/tests/sim/sim
+
+for nodes in ${NODES:-2 3 5 8 16}; do
+	ok "$nodes nodes, seeds ${SEEDS:-100-199}, ${STEPS:-20000} steps each" \
+		timeout 3600 "$sim" --nodes "$nodes" --seeds "${SEEDS:-100-199}" --steps "${STEPS:-20000}"
+done

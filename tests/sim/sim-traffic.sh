@@ -1,0 +1,14 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Random traffic of 2 to 8 nodes in the simulator, more than 200,000 steps in all. A failed
+# run prints the command that repeats it line by line.
+. "${top_srcdir:?}/tests/tap.sh"
+sim=${top_builddir:?}/tests/sim/sim
+
+for nodes in 1 2 3 4 6 8; do
+	ok "$nodes nodes: every invariant holds after every step" \
+		timeout 500 "$sim" --nodes $nodes --seeds 1-3 --steps 15000
+done
+ok "two runs of a seed are the same, event for event" \
+	timeout 500 "$sim" --nodes 5 --seeds 7-8 --steps 5000 --twice
+ok "a usage error says so" bash -c "'$sim' --nodes 0; [ \$? = 2 ]"

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * world.h: a cluster of DLM cores in one process, with virtual time.
+ *
+ * The world owns the clock, the event queue and one random stream; nothing else in the
+ * simulator or the core is a source of chance, and no iteration depends on addresses, so
+ * a seed replays event for event. One event is one step: it gives at most one input to
+ * one core (a delivered message counts its reply), and after each step the checks run.
+ *
+ *	world.c		clock, event queue, life of a node
+ *	net.c		links: order, delay, cut and heal, epochs; heartbeat; transport.h
+ *	workload.c	users that lock, convert, cancel, unlock; nodes that join and leave
+ *	check.c		shadow state and invariants across nodes (dlm.md 10.1)
+ *	trace.c		one line an event
+ *	main.c		seeds, options, verdict
+ */
+#ifndef O2FUSE_SIM_WORLD_H
+#define O2FUSE_SIM_WORLD_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "dlm/dlm.h"
+#include "dlm/wire.h"
+
+#define SIM_NODES_MAX 63 /* so that a set of them fits 64 bits */
+#define SIM_USERS_MAX 8
+#define SIM_RES_MAX 32
+#define SIM_MS 1000u /* virtual time is in microseconds */
+
+/* ---- options ---------------------------------------------------------------- */
+
+struct sim_options {
+	int nodes;
+	int users;	/* a node */
+	int resources;
+	uint64_t seed;
+	uint64_t steps;	/* with workload; then it drains */
+	bool trace;
+	bool no_leave;	/* nodes stay: less churn of membership */
+	bool no_check;	/* for measuring what checks cost */
+	bool kill;	/* two nodes, one dies, the other goes on */
+};
+
+/* ---- random ----------------------------------------------------------------- */
+
+struct sim_rng {
+	uint64_t s;
+};
+
+static inline uint64_t rng_next(struct sim_rng *r)
+{
+	uint64_t z = (r->s += 0x9e3779b97f4a7c15u); /* splitmix64 */
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+/* [0, bound) */
+static inline uint32_t rng_below(struct sim_rng *r, uint32_t bound)
+{
+	return (uint32_t)(((rng_next(r) >> 32) * bound) >> 32);
+}
+
+/* [lo, hi] */
+static inline uint32_t rng_range(struct sim_rng *r, uint32_t lo, uint32_t hi)
+{
+	return lo + rng_below(r, hi - lo + 1);
+}
+
+static inline bool rng_percent(struct sim_rng *r, uint32_t percent)
+{
+	return rng_below(r, 100) < percent;
+}
+
+/* ---- events ----------------------------------------------------------------- */
+
+enum sim_event_kind {
+	EV_FRAME,	/* ptr: struct frame */
+	EV_SEND_FAILED, /* ptr: struct open_send */
+	EV_WRITTEN,	/* arg: written token */
+	EV_TIMER,	/* ptr: struct sim_timer, arg: its generation */
+	EV_HB_UP,	/* arg: node that is seen */
+	EV_HB_DOWN,	/* arg: node that is missed */
+	EV_LINK_UP,	/* arg: peer */
+	EV_LINK_LOST,	/* arg: peer */
+	EV_NODE,	/* the node's next decision: join, leave */
+	EV_USER,	/* ptr: struct sim_user, arg: its serial */
+	EV_CANCEL,	/* ptr: struct sim_user, arg: its serial */
+	EV_YIELD,	/* ptr: struct sim_user, arg: its serial */
+};
+
+struct sim_event {
+	uint64_t when, seq; /* order: when, then seq */
+	enum sim_event_kind kind;
+	uint32_t life; /* of the node; an event of an earlier life is dropped */
+	node_t node;
+	void *ptr;
+	uint64_t arg;
+};
+
+/* ---- nodes, users, resources -------------------------------------------------- */
+
+enum node_state { NODE_OUT, NODE_JOINING, NODE_IN, NODE_DRAINING, NODE_LEAVING, NODE_DEAD };
+
+struct sim_world;
+struct sim_node;
+
+enum user_state {
+	USER_IDLE,
+	USER_LOCKING,
+	USER_GRANTED,
+	USER_CONVERTING,
+	USER_UNLOCKING,
+};
+
+/* What a lock call gives the core as data. Kept long after the lock is gone, so that a
+ * callback that comes too late is recognised. */
+struct sim_handle {
+	struct sim_world *w;
+	struct sim_user *u; /* NULL: the lock is gone */
+};
+
+/* A thread that holds at most one lock at a time. */
+struct sim_user {
+	struct sim_world *w;
+	struct sim_node *n;
+	int id;
+	enum user_state state;
+	uint32_t serial; /* rises with each request and answer: late events are dropped */
+	struct dlm_lock *lock;
+	struct sim_handle *h;
+	int res;	 /* index; valid unless idle */
+	uint32_t gen;	 /* generation of the resource's name */
+	int view;	 /* mode that this user may rely on (dlm.md 10.1) */
+	int from, to;	 /* of the open request */
+	bool noqueue, valblk;
+	bool done_due;	 /* done() of the open lock, convert or unlock is missing */
+	bool ast_due;	 /* its ast() or unlock_ast() is missing */
+	bool refused;	 /* by done() */
+	bool taken_back; /* by a cancel */
+	bool cancel_done_due, cancel_ast_due; /* of an open cancel */
+	bool cached;	 /* keep until a BAST asks for it */
+	int blocking;	 /* highest mode a BAST asked for, or NONE */
+	uint64_t value;	 /* counter read from or written to the LVB */
+};
+
+struct sim_node {
+	struct sim_world *w;
+	node_t id;
+	uint32_t life;
+	enum node_state state;
+	struct dlm *dlm;
+	struct dlm_domain *dom;
+	bool key_open;
+	uint32_t key;
+	uint8_t live[32]; /* whom this node sees heartbeating */
+	bool kernel_like; /* effects leave before the reply that they belong to */
+	struct logger log;
+	struct sim_timer *timers[64];
+	struct sim_user users[SIM_USERS_MAX];
+};
+
+/* What the cluster should believe of one resource. */
+struct sim_res {
+	uint32_t gen;	   /* part of the name: a new one is a resource nobody knows */
+	bool lvb;	   /* users pass VALBLK in each call, or in none */
+	bool local_open;   /* its first, LOCAL, lock call is not over */
+	int handles;	   /* locks from call to gone, all nodes */
+	int views_pr, views_ex;
+	uint64_t count;	   /* last value put */
+	bool zero_ok;	   /* the value may have been forgotten since (dlm.md 5.3) */
+	/* From the cores, kept by check.c: nodes that call themselves owner, usable. */
+	uint64_t owners;
+};
+
+enum sim_stage {
+	STAGE_TRAFFIC,
+	STAGE_ANSWER,  /* nothing new; holders only obey BASTs */
+	STAGE_RELEASE, /* all give up what they hold */
+	STAGE_LEAVE,
+};
+
+/* Chosen by the seed: see choose_profile(). */
+struct sim_profile {
+	uint32_t stay_ms, hold_ms, think_ms;
+	uint32_t cached_percent, ex_percent, new_name_percent;
+	bool fast_purge, slow_wire;
+};
+
+struct sim_world {
+	struct sim_options opt;
+	struct sim_profile profile;
+	struct sim_rng rng;
+	uint64_t now, seq, step, digest;
+	struct sim_event *heap;
+	size_t heap_len, heap_room;
+	struct sim_node nodes[SIM_NODES_MAX + 1]; /* numbers 1..opt.nodes */
+	struct sim_link *links; /* [from][to] */
+	struct sim_res res[SIM_RES_MAX];
+	enum sim_stage stage;
+	int leaving;		/* nodes between leave and left */
+	struct frame *outbox_head, **outbox_tail; /* sends of the running input */
+	char failure[512];
+	uint64_t frames_under_way, timer_number;
+	struct sim_handle *handles;
+	size_t handles_next;
+	uint64_t messages, asts, basts, cancels_won, cancels_lost, leaves, joins, zero_reads, puts;
+};
+
+/* world.c */
+void world_init(struct sim_world *w, const struct sim_options *opt);
+void world_run(struct sim_world *w);
+void world_free(struct sim_world *w);
+void world_at(struct sim_world *w, uint64_t delay_us, enum sim_event_kind kind, node_t node,
+	      void *ptr, uint64_t arg);
+/* The first failure ends the run. */
+void world_fail(struct sim_world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void world_mix(struct sim_world *w, uint64_t v);
+void node_start(struct sim_node *n);
+void node_kill(struct sim_node *n);
+
+static inline bool world_failed(const struct sim_world *w)
+{
+	return w->failure[0] != '\0';
+}
+
+static inline struct sim_node *world_node(struct sim_world *w, uint64_t id)
+{
+	return &w->nodes[id];
+}
+
+/* net.c */
+extern const struct dlm_transport sim_transport;
+void net_init(struct sim_world *w);
+void net_free(struct sim_world *w);
+void net_node_started(struct sim_node *n);
+void net_node_died(struct sim_node *n);
+void net_event(struct sim_world *w, const struct sim_event *ev);
+/* Nobody waits for it any more: not a step. */
+bool net_event_stale(struct sim_world *w, const struct sim_event *ev);
+/* No message and no reply is under way. */
+bool net_quiet(const struct sim_world *w);
+/* An event that is dropped unseen: give back what it carries. */
+void net_event_drop(struct sim_world *w, const struct sim_event *ev);
+void net_cut(struct sim_world *w, node_t a, node_t b);
+void net_heal(struct sim_world *w, node_t a, node_t b);
+/* Around every input of a core: what it sends leaves when the input is over. */
+void net_input_begin(struct sim_node *n);
+void net_input_end(struct sim_node *n);
+void net_timers_free(struct sim_node *n);
+
+/* workload.c */
+void workload_start(struct sim_world *w);
+void workload_free(struct sim_world *w);
+void workload_node_started(struct sim_node *n);
+void workload_node_died(struct sim_node *n);
+void workload_event(struct sim_world *w, const struct sim_event *ev);
+/* w->stage changed. */
+void workload_stage(struct sim_world *w);
+/* Nothing is asked that has not been answered. */
+bool workload_answered(const struct sim_world *w);
+bool workload_idle(const struct sim_world *w);
+bool workload_all_out(const struct sim_world *w);
+/* Trace who waits for what. */
+void workload_explain(struct sim_world *w);
+size_t sim_res_name(int res, uint32_t gen, uint8_t name[DLM_NAME_MAX]);
+bool sim_res_parse(const uint8_t *name, size_t len, int *res, uint32_t *gen);
+
+/* check.c */
+void check_step(struct sim_world *w, struct sim_node *n);
+/* No message under way, no request open: what each node believes must agree. */
+void check_rest(struct sim_world *w);
+bool check_all_purged(const struct sim_world *w);
+void check_joined(struct sim_node *n);
+void check_view(struct sim_user *u, int mode);
+void check_ast_lvb(struct sim_user *u, const uint8_t *lvb, bool expected);
+void check_put_lvb(struct sim_user *u, uint8_t lvb[DLM_LVB_LEN]);
+void check_handle(struct sim_user *u, int delta);
+void check_node_gone(struct sim_node *n);
+
+/* trace.c */
+#define trace(w, ...)                             \
+	do {                                      \
+		if ((w)->opt.trace)               \
+			trace_line(w, __VA_ARGS__); \
+	} while (0)
+void trace_line(struct sim_world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A message in words: "CREATE_LOCK 3.0 EX flags=40000100 c=1:2a". */
+const char *trace_message(uint16_t type, const uint8_t *p, size_t len, char *buf, size_t room);
+
+#endif
