@@ -71,16 +71,19 @@ static void kill_suid(struct clu_inode *ci, struct vol_setattr *what)
 int clu_setattr(struct clu_inode *ci, const struct clu_setattr *what, clu_attr_fn reply, void *ctx)
 {
 	struct vol_setattr set = what->vol;
+	/* While it is unanswered no dirty page is sent, for which M may wait (pages.c). */
+	unsigned flags = what->set_size ? LC_PRESENT : 0;
 	int err;
 
 	if (what->set_size) {
-		err = clu_wlock(ci, DLM_MODE_EX);
-		if (err)
+		err = clu_wlock(ci, DLM_MODE_EX, flags);
+		if (err < 0)
 			return err;
 	}
-	err = clu_mlock(ci, DLM_MODE_EX, 0);
-	if (err)
+	err = clu_mlock(ci, DLM_MODE_EX, flags);
+	if (err < 0)
 		goto drop_w;
+	err = 0;
 	if (what->kill_suid)
 		kill_suid(ci, &set);
 	if (set.valid & VOL_SET_MODE)

@@ -114,6 +114,7 @@ struct clu_inode {
 	uint32_t generation;	/* of vi, when it was attached */
 	bool pages_valid;	/* the kernel may have pages of it (12.4); pages.c */
 	uint64_t served_from, served_to; /* READ while giving away; empty: from >= to */
+	bool giving;		/* pages are being given away */
 	bool attrs_out;		/* attributes with validity were handed out */
 	bool negatives_out;	/* directory: negative entries with validity */
 	uint64_t lockgen;	/* counted up whenever M was given down to NL */
@@ -138,7 +139,8 @@ void clu_iput(struct clu_inode *ci);
  */
 int clu_mlock(struct clu_inode *ci, int level, unsigned flags) __must_check;
 void clu_munlock(struct clu_inode *ci, int level);
-int clu_wlock(struct clu_inode *ci, int level) __must_check;
+/* Both return 1 instead of 0 if they were served through LC_PRESENT (pages.c). */
+int clu_wlock(struct clu_inode *ci, int level, unsigned flags) __must_check;
 void clu_wunlock(struct clu_inode *ci, int level);
 
 /* N(dir, child) attached at PR: to be done while M(dir) is held, for every name that is
@@ -206,6 +208,8 @@ int clu_read(struct clu_inode *ci, void *buf, size_t len, uint64_t off, clu_data
 	     void *ctx) __must_check;
 int clu_write(struct clu_inode *ci, const void *buf, size_t len, uint64_t off, bool append,
 	      bool kill_suid, size_t *done) __must_check;
+/* Dirty pages of a mapping; what lies behind the end of file is dropped. */
+int clu_write_pages(struct clu_inode *ci, const void *buf, size_t len, uint64_t off) __must_check;
 int clu_fsync(struct clu_inode *ci, bool datasync) __must_check;
 int clu_statfs(struct clu *clu, struct vol_statfs *out) __must_check;
 
@@ -214,6 +218,12 @@ int clu_statfs(struct clu *clu, struct vol_statfs *out) __must_check;
 /* Work before M(ci) goes to NL: every page (and the attributes) the kernel has of it is
  * gone when this returns. Downconvert worker, nothing held. */
 void clu_pages_give_away(struct clu_inode *ci);
+/* Work before l (W or M of ci) is lowered from EX: in exclusive page mode every page is
+ * written and gone; else nothing. */
+void clu_pages_give_away_exclusive(struct clu_inode *ci, struct lc_lock *l);
+/* The kernel allows shared mappings of files that do direct I/O (12.4 variant A): from
+ * now on inodes with writers are in exclusive page mode. Before the first open. */
+void clu_set_shared_mmap(struct clu *clu);
 
 /* flock (3.10): one object per open handle. */
 struct clu_flock;

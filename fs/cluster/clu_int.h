@@ -64,6 +64,7 @@ struct clu {
 	bool failed_alloc, slot_written, journal_held, slot_started; /* how far clu_mount came */
 
 	atomic_bool stopped, kernel_gone;
+	atomic_bool shared_mmap;	/* exclusive page mode where there are writers */
 	atomic_bool mounted;	/* M requests may wait for recovery */
 
 	pthread_mutex_t mutex;	/* the fields below */
@@ -174,6 +175,7 @@ void clu_attr_reply(struct clu_inode *ci, clu_attr_fn reply, void *ctx);
 
 /* ---- pages.c ----------------------------------------------------------------------------- */
 
+bool clu_pages_exclusive(struct clu_inode *ci);
 void clu_pages_note(struct clu_inode *ci);
 void clu_pages_served(struct clu_inode *ci, uint64_t off, uint64_t len);
 

@@ -399,7 +399,7 @@ void clu_munlock(struct clu_inode *ci, int level)
 	lc_unlock(&ci->m, level);
 }
 
-int clu_wlock(struct clu_inode *ci, int level)
+int clu_wlock(struct clu_inode *ci, int level, unsigned flags)
 {
 	int err;
 
@@ -409,9 +409,9 @@ int clu_wlock(struct clu_inode *ci, int level)
 	pthread_mutex_unlock(&ci->mutex);
 	if (err)
 		return err;
-	err = lc_lock(&ci->w, level, 0);
-	if (!err)
-		return 0;
+	err = lc_lock(&ci->w, level, flags);
+	if (err >= 0)
+		return err;
 	pthread_mutex_lock(&ci->mutex);
 	if (!--ci->w_users)
 		pthread_cond_broadcast(&ci->cond);
@@ -430,7 +430,7 @@ void clu_wunlock(struct clu_inode *ci, int level)
 
 /* ---- handles --------------------------------------------------------------------------- */
 
-int clu_open(struct clu_inode *ci, bool writing)
+static int count_in(struct clu_inode *ci, bool writing)
 {
 	int err;
 
@@ -444,6 +444,34 @@ int clu_open(struct clu_inode *ci, bool writing)
 	}
 	pthread_mutex_unlock(&ci->mutex);
 	return err;
+}
+
+/* The first writer changes the page mode: holding W and M at EX (pages.c). */
+static int count_writer_in(struct clu_inode *ci)
+{
+	int err = clu_wlock(ci, DLM_MODE_EX, 0);
+
+	if (err)
+		return err;
+	err = clu_mlock(ci, DLM_MODE_EX, 0);
+	if (!err) {
+		err = count_in(ci, true);
+		clu_munlock(ci, DLM_MODE_EX);
+	}
+	clu_wunlock(ci, DLM_MODE_EX);
+	return err;
+}
+
+int clu_open(struct clu_inode *ci, bool writing)
+{
+	if (!writing || !atomic_load(&ci->clu->shared_mmap) || clu_pages_exclusive(ci))
+		return count_in(ci, writing);
+	return count_writer_in(ci);
+}
+
+void clu_set_shared_mmap(struct clu *clu)
+{
+	atomic_store(&clu->shared_mmap, true);
 }
 
 /*

@@ -410,6 +410,13 @@ bool lc_serve_end(struct lc_lock *l)
 	return again;
 }
 
+void lc_serve_stop(struct lc_lock *l)
+{
+	pthread_mutex_lock(&l->mutex);
+	l->serving = false;
+	pthread_mutex_unlock(&l->mutex);
+}
+
 int lc_level(struct lc_lock *l)
 {
 	int level;

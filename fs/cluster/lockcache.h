@@ -140,6 +140,9 @@ void lc_drop(struct lc_lock *l);
  */
 void lc_serve(struct lc_lock *l, unsigned delay_ms);
 bool lc_serve_end(struct lc_lock *l);
+/* Serving ends without a look at who was served: for a second lock that was served
+ * along, and whose own giving away, if any, starts later. */
+void lc_serve_stop(struct lc_lock *l);
 /* Level now; for checks. */
 int lc_level(struct lc_lock *l);
 /* Does another node wait for it? */

@@ -65,20 +65,26 @@ static void m_make_ready(struct lc_lock *l)
 	checkpoint(ci->clu);
 }
 
+static void give_away_exclusive(struct clu_inode *ci, struct lc_lock *l)
+{
+	if (clu_itable_hold(ci)) {
+		clu_pages_give_away_exclusive(ci, l);
+		clu_itable_put_worker(ci);
+	}
+}
+
 static enum lc_work m_before(struct lc_lock *l, int blocking, int level)
 {
 	struct clu_inode *ci = l->owner;
 	struct clu *clu = ci->clu;
 	bool negatives;
 
-	(void)level;
-	/*
-	 * EX -> PR: nothing. Files open for writing do direct I/O without shared mappings,
-	 * so pages are clean and PR covers them (12.4, shared mode). An exclusive mode
-	 * would take the pages back here while ci->writers is not 0, and in W's work too.
-	 */
-	if (blocking != DLM_MODE_EX)
+	if (blocking != DLM_MODE_EX) {
+		/* EX -> PR: pages may stay, unless they can become dirty without us. */
+		if (level == DLM_MODE_EX)
+			give_away_exclusive(ci, l);
 		return LC_WORK_GO;
+	}
 	if (clu_itable_hold(ci)) {
 		pthread_mutex_lock(&ci->mutex);
 		negatives = ci->negatives_out;
@@ -117,6 +123,16 @@ const struct lc_type clu_type_m = {
 	.before_downconvert = m_before,
 	.stuff_lvb = m_stuff,
 };
+
+static enum lc_work w_before(struct lc_lock *l, int blocking, int level)
+{
+	(void)blocking;
+	if (level == DLM_MODE_EX)
+		give_away_exclusive(l->owner, l);
+	return LC_WORK_GO;
+}
+
+const struct lc_type clu_type_w = { .letter = 'W', .before_downconvert = w_before };
 
 /* ---- system inodes ---------------------------------------------------------------------- */
 
@@ -234,7 +250,7 @@ void clu_sys_unlock(struct clu *clu, struct vol_inode *vi, bool ex)
 
 /* ---- locks without rules -------------------------------------------------------------- */
 
-const struct lc_type clu_type_w = { .letter = 'W' };
+
 const struct lc_type clu_type_o = { .letter = 'O' };
 const struct lc_type clu_type_r = { .letter = 'R' };
 const struct lc_type clu_type_y = { .letter = 'Y' };

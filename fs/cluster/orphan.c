@@ -108,7 +108,7 @@ static void remember(void *ctx, blkno_t blkno, bool dio)
 
 static void end_dio(struct clu_inode *ci)
 {
-	if (clu_wlock(ci, DLM_MODE_EX))
+	if (clu_wlock(ci, DLM_MODE_EX, 0))
 		return;
 	if (!clu_mlock(ci, DLM_MODE_EX, 0)) {
 		if ((ci->vi->flags & OCFS2_DIO_ORPHANED_FL) && vol_dio_orphan_end(ci->vi))

@@ -2,9 +2,10 @@
 /*
  * data.c: requests about content.
  *
- * Handles open for writing do direct I/O (doc/spec/fs-locking.md 12.4 variant B): no
- * page becomes dirty in the kernel, so pages are clean copies under M PR, and a write
- * is on the device before write(2) returns. Reading handles are cached. KEEP_CACHE on
+ * Handles open for writing do direct I/O (doc/spec/fs-locking.md 12.4 variant A, or B
+ * where the kernel does not allow shared mappings of such files): a write is on the
+ * device before write(2) returns. What a mapping makes dirty comes as a WRITE of pages.
+ * Reading handles are cached. KEEP_CACHE on
  * every open, since every invalidation is explicit (fs/cluster/pages.c); NOFLUSH, as
  * there is nothing to flush at close.
  */
@@ -122,8 +123,13 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 
 	if (!ci)
 		return;
-	err = clu_write(ci, buf, size, (uint64_t)off, fi->flags & O_APPEND,
-			fuse_req_ctx(req)->uid != 0, &done);
+	if (fi->writepage) {
+		err = clu_write_pages(ci, buf, size, (uint64_t)off);
+		done = size;
+	} else {
+		err = clu_write(ci, buf, size, (uint64_t)off, fi->flags & O_APPEND,
+				fuse_req_ctx(req)->uid != 0, &done);
+	}
 	if (!err && (fi->flags & (O_SYNC | O_DSYNC)))
 		err = clu_fsync(ci, !(fi->flags & (O_SYNC & ~O_DSYNC)));
 	clu_iput(ci);

@@ -142,10 +142,13 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 
 struct creation {
 	struct entry_reply reply;
+	struct clu_inode *open;	/* the inode whose handle is open already, or NULL */
 	int open_err;
 };
 
-static void reply_create(void *ctx, struct clu_inode *ci, const struct clu_attr *attr)
+/* A new inode: nobody else can hold its locks, so opening it under M(dir) cannot wait
+ * for another node. */
+static void reply_new(void *ctx, struct clu_inode *ci, const struct clu_attr *attr)
 {
 	struct creation *c = ctx;
 
@@ -154,10 +157,21 @@ static void reply_create(void *ctx, struct clu_inode *ci, const struct clu_attr 
 		shell_reply_entry(&c->reply, ci, attr);
 }
 
-/* Another host made the name after our kernel's negative answer: open what is there. */
-static int open_existing(struct clu_inode *dir, const char *name, struct creation *c)
+static void reply_existing(void *ctx, struct clu_inode *ci, const struct clu_attr *attr)
 {
-	return clu_lookup(dir, name, reply_create, c);
+	struct creation *c = ctx;
+
+	if (ci == c->open)
+		shell_reply_entry(&c->reply, ci, attr);
+}
+
+static void take_inode(void *ctx, struct clu_inode *ci, const struct clu_attr *attr)
+{
+	struct clu_inode **out = ctx;
+
+	(void)attr;
+	clu_ihold(ci);
+	*out = ci;
 }
 
 static void ignore_attr(void *ctx, struct clu_inode *ci, const struct clu_attr *attr)
@@ -167,25 +181,32 @@ static void ignore_attr(void *ctx, struct clu_inode *ci, const struct clu_attr *
 	(void)attr;
 }
 
-static void truncate_existing(void *ctx, struct clu_inode *ci, const struct clu_attr *attr)
-{
-	struct clu_inode **out = ctx;
-
-	(void)attr;
-	clu_ihold(ci);
-	*out = ci;
-}
-
-static int truncate_by_name(struct clu_inode *dir, const char *name)
+/*
+ * Another host made the name after our kernel's negative answer: open what is there.
+ * Opening for writing takes W and M, which come before M(dir) in the order of locks: so
+ * it is opened with nothing held, and the reply checks that the name still means it.
+ * The kernel takes the file for new and will not truncate it: O_TRUNC is ours to do.
+ */
+static int open_existing(struct clu_inode *dir, const char *name, struct creation *c)
 {
 	struct clu_setattr cut = { .set_size = true, .kill_suid = true };
-	struct clu_inode *ci = NULL;
-	int err = clu_lookup(dir, name, truncate_existing, &ci);
+	struct fuse_file_info *fi = c->reply.fi;
+	int err = clu_lookup(dir, name, take_inode, &c->open);
 
+	if (err)
+		return err;
+	err = shell_open_handle(c->reply.s, c->open, fi);
 	if (!err) {
-		err = S_ISREG(ci->vi->mode) ? clu_setattr(ci, &cut, ignore_attr, NULL) : 0;
-		clu_iput(ci);
+		if ((fi->flags & O_TRUNC) && S_ISREG(c->open->vi->mode))
+			err = clu_setattr(c->open, &cut, ignore_attr, NULL);
+		if (!err)
+			err = clu_lookup(dir, name, reply_existing, c);
+		if (!c->reply.sent) {
+			shell_drop_handle(c->open, fi);
+			err = err ? err : -ENOENT; /* it means another inode now */
+		}
 	}
+	clu_iput(c->open);
 	return err;
 }
 
@@ -204,14 +225,10 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	if (!dir)
 		return;
 	do {
-		err = clu_create(dir, name, &what, reply_create, &c);
-		if (err != -EEXIST || (fi->flags & O_EXCL))
-			break;
-		/* The kernel takes the file for new and will not truncate it. */
-		err = fi->flags & O_TRUNC ? truncate_by_name(dir, name) : 0;
-		if (!err)
+		err = clu_create(dir, name, &what, reply_new, &c);
+		if (err == -EEXIST && !(fi->flags & O_EXCL))
 			err = open_existing(dir, name, &c);
-	} while (err == -ENOENT && !c.reply.sent && !c.open_err);
+	} while (err == -ENOENT && !c.reply.sent && !c.open_err && dir->vi->nlink);
 	clu_iput(dir);
 	if (!c.reply.sent)
 		shell_reply_err(req, c.open_err ? c.open_err : err);

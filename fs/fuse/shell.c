@@ -99,7 +99,7 @@ struct shell *shell_new(const struct shell_config *cfg, struct reason *why)
 
 static int mount_fuse(struct shell *s, struct reason *why)
 {
-	char data[160], dev[32];
+	char data[160];
 	struct statx st;
 
 	s->fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
@@ -114,8 +114,7 @@ static int mount_fuse(struct shell *s, struct reason *why)
 		  s->cfg.ms_flags | (s->cfg.ro ? MS_RDONLY : 0), data) < 0)
 		return reason_set(why, EXIT_SYSTEM, -errno, "cannot mount on %s: %s",
 				  s->cfg.mountpoint, strerror(errno));
-	snprintf(dev, sizeof(dev), "/dev/fd/%d", s->fd);
-	if (fuse_session_mount(s->se, dev)) {
+	if (shell_adopt(s)) {
 		umount2(s->cfg.mountpoint, MNT_DETACH);
 		return reason_set(why, EXIT_SYSTEM, -EIO, "libfuse does not take the connection");
 	}

@@ -8,6 +8,7 @@
  *	data.c	  OPEN, READ, WRITE, FSYNC, RELEASE, flock
  *	attr.c	  GETATTR, SETATTR, STATFS, READLINK
  *	inval.c	  notifications to the kernel
+ *	initio.c  the two bits of INIT that libfuse 3.14 does not know
  */
 #ifndef O2FUSE_FUSE_SHELL_INT_H
 #define O2FUSE_FUSE_SHELL_INT_H
@@ -27,6 +28,7 @@ struct shell {
 	struct clu *clu;
 	blkno_t root;
 	int fd;			/* /dev/fuse; owned by se once mounted */
+	bool init_done, can_mmap; /* initio.c */
 	unsigned minor;
 	unsigned proto_minor;	/* of the kernel */
 	atomic_bool gone;
@@ -59,6 +61,9 @@ void shell_reply_entry(void *ctx, struct clu_inode *ci, const struct clu_attr *a
 /* Undo n lookups of the kernel. */
 void shell_forget(struct shell *s, fuse_ino_t ino, uint64_t n);
 void shell_reply_err(fuse_req_t req, int err);
+
+/* initio.c: adopt s->fd. */
+int shell_adopt(struct shell *s);
 
 /* data.c */
 /* Allocate a handle and count it in; err < 0 or 0. */
