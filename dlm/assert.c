@@ -79,7 +79,7 @@ static void end(struct dlm_assert *job)
 	free_job(job);
 	if (done)
 		done(res, lost);
-	dlm_res_dirty(res);
+	dlm_res_touch(res);
 	run_next(res);
 }
 

@@ -142,7 +142,7 @@ static void delivered(void *arg, node_t node, int err, int32_t status)
 	} else if (lock && kind != SENDING_BAST) {
 		lock->flags &= (uint8_t)~DLM_LOCK_RESEND;
 	}
-	dlm_res_dirty(res);
+	dlm_res_touch(res);
 }
 
 static void send_proxy(struct dlm_lock *lock, int type, int blocked)

@@ -34,6 +34,7 @@ void dlm_free(struct dlm *dlm)
 	if (!dlm)
 		return;
 	assert(!dlm->inside);
+	dlm->inside = true; /* effects are made, and dropped */
 	cds_list_for_each_entry_safe(dom, next, &dlm->domains, link) {
 		dlm_domain_release(dom);
 		dlm_locks_free(dom);
@@ -202,10 +203,12 @@ void dlm_locks_free(struct dlm_domain *dom)
 static void serve_dirty(struct dlm_domain *dom)
 {
 	struct dlm_res *res = cds_list_first_entry(&dom->dirty, struct dlm_res, work);
+	bool shuffle = res->state & DLM_RES_SHUFFLE;
 
 	cds_list_del_init(&res->work);
-	res->state &= (uint16_t)~DLM_RES_DIRTY;
-	dlm_shuffle(res);
+	res->state &= (uint16_t)~(DLM_RES_DIRTY | DLM_RES_SHUFFLE);
+	if (shuffle)
+		dlm_shuffle(res);
 	dlm_deliver(res);
 	dlm_migrate_step(res);
 	dlm_res_usage(res);

@@ -315,6 +315,7 @@ void dlm_domain_work(struct dlm_domain *dom);
 /* ours */
 #define DLM_RES_PURGE 0x0100u	/* on the purge list (DIRTY: on the dirty list) */
 #define DLM_RES_STALLED 0x0200u /* delivery waits to be repeated */
+#define DLM_RES_SHUFFLE 0x0400u /* DIRTY, and somebody may be grantable or in the way */
 #define DLM_RES_LOCAL_WAIT                                                              \
 	(DLM_RES_RECOVERING | DLM_RES_IN_PROGRESS | DLM_RES_MIGRATING |                 \
 	 DLM_RES_RECOVERY_WAITING)
@@ -355,6 +356,8 @@ struct dlm_res *dlm_res_new(struct dlm_domain *dom, const struct dlm_name *name)
 void dlm_res_free(struct dlm_res *res);
 /* Shuffle and deliver it at the end of this input. */
 void dlm_res_dirty(struct dlm_res *res);
+/* Only deliver and look what else may go on: no BAST is repeated. */
+void dlm_res_touch(struct dlm_res *res);
 /* Let the ops that wait on it look again. */
 void dlm_res_wake(struct dlm_res *res);
 void dlm_res_set_owner(struct dlm_res *res, node_t owner);

@@ -48,7 +48,7 @@ static void drop_inflight(struct dlm_op *op)
 	op->inflight = false;
 	assert(res && res->inflight);
 	res->inflight--;
-	dlm_res_dirty(res);
+	dlm_res_touch(res);
 }
 
 static void wake_waiting_uop(struct dlm_lock *lock)

@@ -122,6 +122,12 @@ void dlm_res_free(struct dlm_res *res)
 
 void dlm_res_dirty(struct dlm_res *res)
 {
+	dlm_res_touch(res);
+	res->state |= DLM_RES_SHUFFLE;
+}
+
+void dlm_res_touch(struct dlm_res *res)
+{
 	if (res->state & DLM_RES_DIRTY)
 		return;
 	cds_list_del_init(&res->work);
