@@ -44,7 +44,7 @@ int vol_setattr(struct vol_inode *inode, const struct vol_setattr *what)
 int vol_fsync(struct vol_inode *inode, bool datasync)
 {
 	struct vol *v = inode->vol;
-	uint32_t tid;
+	uint64_t tid;
 	int err;
 
 	pthread_rwlock_rdlock(&inode->sem);

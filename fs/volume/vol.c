@@ -43,6 +43,8 @@ void vol_close(struct vol *v)
 {
 	if (!v)
 		return;
+	if (v->slot >= 0 && vol_slot_stop(v, true))
+		log_debug(v->log, "volume", "closed after an error");
 	sysfile_close(v);
 	itable_free(v);
 	bcache_free(v);
@@ -82,6 +84,12 @@ int vol_set_readonly(struct vol *v, bool ro)
 	return 0;
 }
 
+static void stop(struct vol *v, const char *why)
+{
+	if (!atomic_exchange(&v->stopped, true) && v->opts.hooks && v->opts.hooks->stopped)
+		v->opts.hooks->stopped(v->opts.hooks_ctx, why, v->opts.errors == VOL_ERRORS_PANIC);
+}
+
 int vol_damaged(struct vol *v, const char *fmt, ...)
 {
 	char text[300];
@@ -91,9 +99,14 @@ int vol_damaged(struct vol *v, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	log_err(v->log, "volume", "damage: %s; unmount everywhere and run fsck.ocfs2", text);
-	if (v->opts.errors == VOL_ERRORS_CONTINUE)
-		return -EIO;
-	if (!atomic_exchange(&v->stopped, true) && v->opts.hooks && v->opts.hooks->stopped)
-		v->opts.hooks->stopped(v->opts.hooks_ctx, text, v->opts.errors == VOL_ERRORS_PANIC);
+	if (v->opts.errors != VOL_ERRORS_CONTINUE)
+		stop(v, text);
 	return -EIO;
+}
+
+void vol_stop(struct vol *v, const char *why)
+{
+	log_err(v->log, "volume", "%s; no more is written; the journal is replayed at the next mount",
+		why);
+	stop(v, why);
 }

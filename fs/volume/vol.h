@@ -157,8 +157,8 @@ struct vol_inode {
 
 	/* belongs to fs/volume */
 	void *di;		/* cached dinode buffer, or NULL */
-	uint32_t last_trans;	/* fs-locking.md 8.2 */
-	uint32_t sync_tid, datasync_tid;
+	_Atomic uint64_t last_trans; /* last transaction with a block of its own; 0: none */
+	_Atomic uint64_t sync_tid, datasync_tid; /* those that fsync, fdatasync wait for */
 	uint64_t dir_hint;	/* directory: block to try first */
 	void *ext_cache;
 	void *hash_next;	/* inode table */

@@ -69,6 +69,8 @@ static inline bool vol_has_incompat(const struct vol *v, uint32_t bit)
 
 /* The disk contradicts itself: log, count, act by errors=. Returns -EIO. */
 int vol_damaged(struct vol *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Writing cannot go on, whatever errors= says (journal error). Tells hooks once. */
+void vol_stop(struct vol *v, const char *why);
 
 /* ---- super.c, sysfile.c ------------------------------------------------------------ */
 
@@ -139,7 +141,7 @@ int jh_write(struct jhandle *h, struct buf *b, struct vol_inode *owner) __must_c
 /* More credits in the same transaction; -ENOSPC if there is no room. */
 int jh_extend(struct jhandle *h, unsigned more) __must_check;
 /* Make transaction tid (vol_inode.sync_tid) and all before it durable. 0: nothing to do. */
-int journal_commit(struct vol *v, uint32_t tid) __must_check;
+int journal_commit(struct vol *v, uint64_t tid) __must_check;
 /* End: commits with the others. sync: wait until it is durable. */
 int jh_end(struct jhandle *h, bool sync) __must_check;
 /* A change could not be completed after blocks were changed: stop the volume. */
@@ -151,7 +153,8 @@ int jh_freed(struct jhandle *h, uint32_t cluster, uint32_t count) __must_check;
  * of the run from there (bounded by end). false: none. */
 bool jh_reusable(struct vol *v, uint32_t from, uint32_t end, uint32_t *start, uint32_t *len);
 
-/* Log blocks of slot's journal in place (super.c, journal_file.c). */
+/* Replay, get ready; vol_slot_start then starts it. journal_stop: everything home, the
+ * log empty, the dirty flag cleared; or (dirty) nothing more written. */
 int journal_open(struct vol *v, unsigned slot, bool *replayed, struct reason *why) __must_check;
 int journal_stop(struct vol *v, bool dirty) __must_check;
 /* Replay slot's log in place (own slot at mount; dead slots later). */
