@@ -5,8 +5,8 @@
  * The reactor must never wait for a client: a starved reactor misses keepalives and
  * makes peers vote us out (doc/spec/cluster.md trap 7). So
  *  - answers go out with MSG_DONTWAIT; when the receiver's buffer is full they wait in
- *    a queue, in order per receiver, and are tried again by a timer; those that are not
- *    taken in 5 s, or are too many, are dropped (the client times out);
+ *    a queue, in order per receiver, and are tried again by a timer; a receiver that takes
+ *    nothing for 5 s loses them, and so do all beyond a limit (the client times out);
  *  - one call of net_nl_readable() handles a few datagrams only; the poll reports the
  *    rest, after everything else has had its turn;
  *  - others than uid 0 get a limited number of requests a second together.
@@ -34,11 +34,17 @@ enum {
 	SOCKET_BYTES = 1 << 20,
 };
 
+/* An answer that waits, and whom it waits for. */
 struct waiting {
 	struct cds_list_head link;
 	struct nl_msg *msg;
+};
+
+struct receiver {
+	struct cds_list_head link;	/* net_nl.out */
+	struct cds_list_head answers;	/* struct waiting, in order; never empty */
 	uint32_t port;
-	int64_t until_ms;
+	int64_t until_ms;		/* give up then; moved on by each answer taken */
 };
 
 int64_t net_nl_now_ms(void)
@@ -105,7 +111,7 @@ int net_nl_open(const struct net_nl_config *cfg, struct net_nl **out, struct rea
 	return 0;
 }
 
-static void waiting_drop(struct net_nl *nl, struct waiting *w)
+static void waiting_free(struct net_nl *nl, struct waiting *w)
 {
 	cds_list_del(&w->link);
 	nl->out_bytes -= nlmsg_hdr(w->msg)->nlmsg_len;
@@ -113,14 +119,26 @@ static void waiting_drop(struct net_nl *nl, struct waiting *w)
 	free(w);
 }
 
-void net_nl_close(struct net_nl *nl)
+static void receiver_drop(struct net_nl *nl, struct receiver *r)
 {
 	struct waiting *w, *next;
 
+	cds_list_for_each_entry_safe(w, next, &r->answers, link) {
+		nl->n.dropped++;
+		waiting_free(nl, w);
+	}
+	cds_list_del(&r->link);
+	free(r);
+}
+
+void net_nl_close(struct net_nl *nl)
+{
+	struct receiver *r, *next;
+
 	if (!nl)
 		return;
-	cds_list_for_each_entry_safe(w, next, &nl->out, link)
-		waiting_drop(nl, w);
+	cds_list_for_each_entry_safe(r, next, &nl->out, link)
+		receiver_drop(nl, r);
 	nl_socket_free(nl->sk);
 	free(nl);
 }
@@ -147,83 +165,90 @@ static int send_to(const struct net_nl *nl, struct nl_msg *msg, uint32_t port, u
 	return n < 0 ? -errno : 0;
 }
 
-static bool is_waiting(const struct net_nl *nl, uint32_t port)
+static bool full(int err)
 {
-	const struct waiting *w;
+	return err == -EAGAIN || err == -ENOBUFS;
+}
 
-	cds_list_for_each_entry(w, &nl->out, link)
-		if (w->port == port)
-			return true;
-	return false;
+static struct receiver *receiver_find(const struct net_nl *nl, uint32_t port)
+{
+	struct receiver *r;
+
+	cds_list_for_each_entry(r, &nl->out, link)
+		if (r->port == port)
+			return r;
+	return NULL;
+}
+
+static struct receiver *receiver_new(struct net_nl *nl, uint32_t port)
+{
+	struct receiver *r = malloc(sizeof(*r));
+
+	if (!r)
+		return NULL;
+	*r = (struct receiver){ .port = port, .until_ms = net_nl_now_ms() + KEEP_MS };
+	CDS_INIT_LIST_HEAD(&r->answers);
+	if (cds_list_empty(&nl->out))
+		nl->ops->timer(nl->ctx, RETRY_MS);
+	cds_list_add_tail(&r->link, &nl->out);
+	return r;
 }
 
 int net_nl_send(struct net_nl *nl, struct nl_msg *msg, const struct net_nl_sender *to)
 {
-	size_t len = nlmsg_hdr(msg)->nlmsg_len, room;
-	struct waiting *w;
-	int err = is_waiting(nl, to->port) ? -EAGAIN : send_to(nl, msg, to->port, 0);
+	size_t len = nlmsg_hdr(msg)->nlmsg_len;
+	size_t room = to->known && to->uid == 0 ? QUEUE_ROOT : QUEUE_OTHERS;
+	struct receiver *r = receiver_find(nl, to->port);
+	int err = r ? -EAGAIN : send_to(nl, msg, to->port, 0);
+	struct waiting *w = NULL;
 
-	if (err != -EAGAIN && err != -ENOBUFS) {
-		nl->n.dropped += err != 0; /* it is gone, or it is not there any more */
+	if (!full(err)) {
+		nl->n.dropped += err != 0; /* it is not there any more */
 		nlmsg_free(msg);
 		return err;
 	}
-	room = to->known && to->uid == 0 ? QUEUE_ROOT : QUEUE_OTHERS;
-	w = nl->out_bytes + len <= room ? malloc(sizeof(*w)) : NULL;
-	if (!w) {
+	if (nl->out_bytes + len <= room)
+		w = malloc(sizeof(*w));
+	if (w && !r)
+		r = receiver_new(nl, to->port);
+	if (!w || !r) {
+		free(w);
 		nl->n.dropped++;
 		nlmsg_free(msg);
 		return -ENOBUFS;
 	}
-	*w = (struct waiting){ .msg = msg, .port = to->port,
-			       .until_ms = net_nl_now_ms() + KEEP_MS };
-	if (cds_list_empty(&nl->out))
-		nl->ops->timer(nl->ctx, RETRY_MS);
-	cds_list_add_tail(&w->link, &nl->out);
+	w->msg = msg;
+	cds_list_add_tail(&w->link, &r->answers);
 	nl->out_bytes += len;
 	return 0;
 }
 
-/*
- * One attempt for each receiver that is waited for. While it is full its later answers
- * stay behind; if it is gone or too slow they are dropped with the first, for half an
- * answer is none.
- */
+/* All that is taken goes out. Half an answer is none: what cannot be sent takes the rest
+ * with it. */
+static void receiver_tick(struct net_nl *nl, struct receiver *r, int64_t now)
+{
+	struct waiting *w, *next;
+
+	cds_list_for_each_entry_safe(w, next, &r->answers, link) {
+		int err = send_to(nl, w->msg, r->port, 0);
+
+		if (full(err) && now < r->until_ms)
+			return;
+		if (err)
+			break;
+		r->until_ms = now + KEEP_MS;
+		waiting_free(nl, w);
+	}
+	receiver_drop(nl, r);
+}
+
 void net_nl_tick(struct net_nl *nl)
 {
-	enum { SEEN = 64 };
-	struct {
-		uint32_t port;
-		bool drop;
-	} seen[SEEN];
-	size_t n_seen = 0, i;
 	int64_t now = net_nl_now_ms();
-	struct waiting *w, *next;
-	int err;
+	struct receiver *r, *next;
 
-	cds_list_for_each_entry_safe(w, next, &nl->out, link) {
-		for (i = 0; i < n_seen && seen[i].port != w->port; i++)
-			;
-		/* With more receivers than seen[] holds, the rest waits for the next tick. */
-		if (i == SEEN)
-			continue;
-		if (i == n_seen) {
-			err = send_to(nl, w->msg, w->port, 0);
-			if (err) {
-				bool wait = (err == -EAGAIN || err == -ENOBUFS) &&
-					    now < w->until_ms;
-
-				seen[n_seen].port = w->port;
-				seen[n_seen++].drop = !wait;
-			}
-		} else {
-			err = -EAGAIN;
-		}
-		if (err && !seen[i].drop)
-			continue;
-		nl->n.dropped += err != 0;
-		waiting_drop(nl, w);
-	}
+	cds_list_for_each_entry_safe(r, next, &nl->out, link)
+		receiver_tick(nl, r, now);
 	if (!cds_list_empty(&nl->out))
 		nl->ops->timer(nl->ctx, RETRY_MS);
 }

@@ -29,7 +29,7 @@ struct net_nl {
 	char cluster[NET_CLUSTER_NAME_MAX + 1];
 	char node_name[NET_NODE_NAME_MAX + 1];
 
-	struct cds_list_head out;	/* struct waiting: answers whose receiver is full */
+	struct cds_list_head out;	/* struct receiver: who is full, and what waits */
 	size_t out_bytes;
 	uint64_t event_seq;
 	unsigned tokens;		/* requests that others than uid 0 may still make */
