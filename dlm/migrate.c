@@ -472,6 +472,7 @@ static struct dlm_res *receive(struct dlm_domain *dom, node_t from, const struct
 	else if (mle)
 		dlm_mle_free(mle);
 	res->state &= (uint16_t)~DLM_RES_IN_PROGRESS;
+	dlm_res_usage(res); /* it may have been about to go */
 	return res;
 }
 
