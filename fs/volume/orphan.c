@@ -185,12 +185,10 @@ int vol_dio_orphan_end(struct vol_inode *inode)
 
 	if (!(inode->flags & OCFS2_DIO_ORPHANED_FL))
 		return 0;
-	/* What a direct write allocated beyond the end of file goes. */
-	err = vol_truncate(inode, inode->size);
-	if (err)
-		return err;
 	pthread_rwlock_wrlock(&inode->sem);
-	err = dio_end_locked(inode);
+	err = inode_trim_beyond(inode);
+	if (!err)
+		err = dio_end_locked(inode);
 	pthread_rwlock_unlock(&inode->sem);
 	return err;
 }

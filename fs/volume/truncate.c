@@ -137,6 +137,13 @@ int inode_truncate_all(struct vol_inode *inode)
 	return trim(inode, 0, false);
 }
 
+int inode_trim_beyond(struct vol_inode *inode)
+{
+	if (inode->dyn_features & OCFS2_INLINE_DATA_FL)
+		return 0;
+	return trim(inode, inode->size, false);
+}
+
 static int set_size(struct vol_inode *inode, uint64_t size)
 {
 	struct jhandle *h;

@@ -301,6 +301,8 @@ int inode_map(struct vol_inode *inode, uint64_t lblk, blkno_t *blkno, uint64_t *
 	      bool *unwritten) __must_check;
 /* Remove all data of an inode (deletion), in as many transactions as needed. */
 int inode_truncate_all(struct vol_inode *inode) __must_check;
+/* Remove clusters beyond i_size (a direct write that did not end). sem held. */
+int inode_trim_beyond(struct vol_inode *inode) __must_check;
 
 /* ---- dir.c, dirindex.c ------------------------------------------------------------------- */
 
