@@ -10,6 +10,7 @@ static struct net_loop *started(void)
 {
 	struct net_loop *l;
 
+	alarm(60);
 	cr_assert_eq(net_loop_new(&l), 0);
 	cr_assert_eq(net_loop_start(l, "test-loop"), 0);
 	return l;
@@ -56,7 +57,7 @@ static void *poster_main(void *arg)
 	return NULL;
 }
 
-Test(loop, every_post_runs_once_and_in_order_of_its_thread, .timeout = 60)
+Test(loop, every_post_runs_once_and_in_order_of_its_thread)
 {
 	struct seen s = { .l = started() };
 	struct poster p[THREADS];
@@ -82,7 +83,7 @@ static void where_run(void *arg)
 	*(struct net_loop **)arg = net_loop_here(l) ? NULL : l;
 }
 
-Test(loop, call_runs_on_the_thread_and_waits, .timeout = 60)
+Test(loop, call_runs_on_the_thread_and_waits)
 {
 	struct net_loop *l = started(), *arg = l;
 
@@ -121,7 +122,7 @@ static void *notify_main(void *arg)
 	return NULL;
 }
 
-Test(loop, the_last_notify_is_always_seen, .timeout = 60)
+Test(loop, the_last_notify_is_always_seen)
 {
 	struct net_loop *l = started();
 	struct counted c = { 0 };
@@ -185,7 +186,7 @@ static void alarm_end(void *arg)
 	net_timer_free(a->t[1]);
 }
 
-Test(loop, timers_fire_once_not_early_and_can_be_moved, .timeout = 60)
+Test(loop, timers_fire_once_not_early_and_can_be_moved)
 {
 	struct alarm a = { .l = started() };
 
@@ -232,10 +233,11 @@ static bool pipe_hook(void *arg)
 	return true;
 }
 
-Test(loop, descriptors_are_watched_and_hooks_run_before_waiting, .timeout = 60)
+Test(loop, descriptors_are_watched_and_hooks_run_before_waiting)
 {
 	struct piped x = { 0 };
 
+	alarm(60);
 	cr_assert_eq(pipe(x.fd), 0);
 	cr_assert_eq(net_loop_new(&x.l), 0);
 	x.hook = (struct net_hook){ .fn = pipe_hook, .arg = &x };
