@@ -180,6 +180,7 @@ void dlm_locks_free(struct dlm_domain *dom)
 
 	if (!dom->hash)
 		return;
+	dom->gone = true;
 	dlm_slots_drop(dom);
 	cds_list_for_each_entry_safe(mle, next_mle, &dom->mles, all)
 		dlm_mle_free(mle);

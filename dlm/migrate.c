@@ -464,7 +464,7 @@ static struct dlm_res *receive(struct dlm_domain *dom, node_t from, const struct
 	mig->old = from;
 	mig->target = dom->dlm->self;
 	res->mig = mig;
-	res->state |= DLM_RES_MIGRATING;
+	dlm_res_set(res, DLM_RES_MIGRATING);
 	memset(res->lvb, 0, DLM_LVB_LEN);
 	dlm_res_set_owner(res, dom->dlm->self);
 	if (mle && mle->res)

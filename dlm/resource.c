@@ -202,6 +202,8 @@ void dlm_res_usage(struct dlm_res *res)
 {
 	struct dlm_domain *dom = res->dom;
 
+	if (dom->gone) /* all is being dropped */
+		return;
 	if (!dlm_res_unused(res)) {
 		if (res->state & DLM_RES_PURGE) {
 			res->state &= (uint16_t)~DLM_RES_PURGE;

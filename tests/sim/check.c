@@ -4,12 +4,13 @@
  *
  * Two sources are compared. The shadow is kept from what users asked and were told:
  * modes that they may rely on, and the last value put into each LVB. The cores' own
- * books are read with dlm_domain_dump.
+ * books are read with dlm_domain_dump, and the core looks into itself with dlm_check.
  *
  *  after every step	exclusion (1) and LVB (9), from the shadow, for the resource that
  *			changed; the stepped node's resources: one owner (2), queues of an
- *			owner without incompatible grants, shape (6)
- *  every 512 steps	mirror (5): each settled lock is known to its owner, once
+ *			owner without incompatible grants, shape (6); dlm_check on its core
+ *  every 512 steps	mirror (5): each settled lock is known to its owner, once;
+ *			dlm_check_all
  *  at rest		mirror with equal modes and queues, agreement (3), references (7),
  *			no grantable head (22), nobody but members anywhere
  */
@@ -17,6 +18,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "dlm/check.h"
 #include "dlm/dlm_int.h"
 
 #define MIRROR_EVERY 512
@@ -421,13 +423,30 @@ static void compare_books(struct sim_world *w, bool rest)
 
 /* ---- from the world ------------------------------------------------------------------------- */
 
+static void check_cores(struct sim_world *w)
+{
+	struct dlm *cores[SIM_NODES_MAX];
+	char why[400];
+
+	for (int i = 0; i < w->opt.nodes; i++)
+		cores[i] = w->nodes[i + 1].dlm;
+	if (!dlm_check_all(cores, (size_t)w->opt.nodes, why, sizeof(why)))
+		world_fail(w, "%s", why);
+}
+
 void check_step(struct sim_world *w, struct sim_node *n)
 {
+	char why[400];
+
 	zero_by_migration(w);
 	if (n->dom)
 		read_books(n);
-	if (w->step % MIRROR_EVERY == 0)
+	if (n->dlm && !dlm_check(n->dlm, why, sizeof(why)))
+		world_fail(w, "%s", why);
+	if (w->step % MIRROR_EVERY == 0) {
 		compare_books(w, false);
+		check_cores(w);
+	}
 }
 
 void check_rest(struct sim_world *w)
@@ -435,6 +454,7 @@ void check_rest(struct sim_world *w)
 	uint8_t map[32];
 
 	compare_books(w, true);
+	check_cores(w);
 	for (int i = 1; i <= w->opt.nodes; i++) {
 		struct sim_node *n = &w->nodes[i];
 

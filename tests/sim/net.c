@@ -440,6 +440,19 @@ static bool sees(const struct sim_node *n, node_t peer)
 	return n->live[peer >> 3] & (1 << (peer & 7));
 }
 
+bool net_steady(const struct sim_node *n)
+{
+	const struct sim_world *w = n->w;
+
+	for (int i = 1; i <= w->opt.nodes; i++) {
+		const struct sim_node *o = &w->nodes[i];
+
+		if (sees(n, o->id) != (o->dlm != NULL) || (o->dlm && !sees(o, n->id)))
+			return false;
+	}
+	return true;
+}
+
 static void connect_later(struct sim_world *w, node_t a, node_t b, uint64_t delay_us)
 {
 	struct sim_link *ab = link_of(w, a, b), *ba = link_of(w, b, a);

@@ -436,8 +436,10 @@ static void act(struct sim_user *u)
 			lock(u);
 		return;
 	}
-	if (u->state != USER_GRANTED || !settled(u) || (u->cached && w->stage == STAGE_ANSWER))
+	if (u->state != USER_GRANTED || !settled(u))
 		return;
+	if (u->cached && w->stage == STAGE_ANSWER && !giving_up(u))
+		return; /* it does no more than obey */
 	if (giving_up(u) || w->stage >= STAGE_ANSWER || dice < 35) {
 		unlock(u);
 	} else if (dice < 85) {
@@ -599,8 +601,12 @@ static void node_turn(struct sim_node *n)
 
 	switch (n->state) {
 	case NODE_OUT:
-		if (w->stage == STAGE_TRAFFIC)
+		if (w->stage != STAGE_TRAFFIC)
+			break;
+		if (net_steady(n))
 			join(n);
+		else
+			world_at(w, 10 * SIM_MS, EV_NODE, n->id, NULL, 0);
 		break;
 	case NODE_IN:
 		if (w->stage == STAGE_LEAVE || (w->stage == STAGE_TRAFFIC && !w->opt.no_leave))

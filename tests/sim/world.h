@@ -241,6 +241,8 @@ void net_node_died(struct sim_node *n);
 void net_event(struct sim_world *w, const struct sim_event *ev);
 /* Nobody waits for it any more: not a step. */
 bool net_event_stale(struct sim_world *w, const struct sim_event *ev);
+/* Every live node sees this one, and it sees them (cluster.md 4.8: before a join). */
+bool net_steady(const struct sim_node *n);
 /* No message and no reply is under way. */
 bool net_quiet(const struct sim_world *w);
 /* An event that is dropped unseen: give back what it carries. */
