@@ -204,7 +204,7 @@ int super_read(struct vol *v, struct reason *why)
 {
 	AUTO_FREE uint8_t *buf = blockdev_alloc(4096);
 	const struct ocfs2_dinode *di = (const void *)buf;
-	unsigned bits;
+	unsigned bits = 0;
 	int err;
 
 	if (!buf)

@@ -49,7 +49,7 @@ static int drop_values(struct vol_inode *inode, const struct region *g)
 		return bad_xattr(inode, g->b, "more entries than room");
 	for (unsigned i = 0; !err && i < n; i++) {
 		struct ocfs2_xattr_entry *e = &g->header->xh_entries[i];
-		struct ocfs2_xattr_value_root *root;
+		struct ocfs2_xattr_value_root *root = NULL;
 		struct xtree t;
 
 		if (ocfs2_xattr_is_local(e))
