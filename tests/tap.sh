@@ -7,6 +7,7 @@
 tap_n=0
 tap_failed=0
 tap_exit=()
+tap_out=
 
 tap_result() {
 	tap_n=$((tap_n + 1))
@@ -18,13 +19,15 @@ tap_result() {
 	fi
 }
 
+# In this shell, so that a command may set variables.
 ok() {
-	local claim=$1 out rc
+	local claim=$1 rc
 	shift
-	out=$("$@" 2>&1 </dev/null)
+	[ -n "$tap_out" ] || { tap_out=$(mktemp) && on_exit 'rm -f "$tap_out"'; }
+	"$@" >"$tap_out" 2>&1 </dev/null
 	rc=$?
 	tap_result $rc "$claim"
-	[ $rc = 0 ] || printf '%s\n' "status $rc: $*" "$out" | sed 's/^/# /'
+	[ $rc = 0 ] || { echo "status $rc: $*" && tail -n 60 "$tap_out"; } | sed 's/^/# /'
 	return $rc
 }
 
