@@ -20,6 +20,7 @@
 #include <string.h>
 #include "dlm/check.h"
 #include "dlm/dlm_int.h"
+#include "dlm/check.h"
 
 #define MIRROR_EVERY 512
 #define UNUSABLE (DLM_RES_RECOVERING | DLM_RES_IN_PROGRESS | DLM_RES_MIGRATING)
@@ -439,6 +440,8 @@ void check_step(struct sim_world *w, struct sim_node *n)
 	char why[400];
 
 	zero_by_migration(w);
+	if (n->dlm && !dlm_check(n->dlm, why, sizeof(why)))
+		world_fail(w, "%s", why);
 	if (n->dom)
 		read_books(n);
 	if (n->dlm && !dlm_check(n->dlm, why, sizeof(why)))
