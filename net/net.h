@@ -40,6 +40,7 @@ struct net_config {
 	const char *ip;		/* override of the local address; NULL = table's */
 	uint16_t port;		/* override; 0 = table's */
 	uint32_t idle_ms, keepalive_ms, reconnect_ms, threshold; /* 0 = default */
+	uint32_t connect_wait_ms; /* of net_wait_connected; 0 = 60 s */
 	bool no_netlink;	/* tests */
 	struct logger *log;
 	const struct net_ops *ops;

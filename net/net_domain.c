@@ -81,7 +81,8 @@ static int missing_reason(const struct check *c, struct reason *why)
 
 int net_wait_connected(struct net *net, struct reason *why)
 {
-	int64_t limit = net_now_ms() + NET_CLUSTER_CHECK_MS;
+	uint32_t wait_ms = net->cfg.connect_wait_ms;
+	int64_t limit = net_now_ms() + (wait_ms ? wait_ms : NET_CLUSTER_CHECK_MS);
 	struct check c = { .net = net };
 	uint64_t seen;
 
