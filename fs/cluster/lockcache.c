@@ -198,6 +198,13 @@ static void count_in(struct lc_lock *l, int level)
 		l->ro++;
 }
 
+/* The present level is really ours: it is not on its way down. */
+static bool may_be_served(const struct lc_lock *l, int level, unsigned flags)
+{
+	return (flags & LC_PRESENT) && l->serving && level <= l->level &&
+	       !((l->flags & LCF_BUSY) && l->action == LC_ACTION_DOWNCONVERT);
+}
+
 /* Which row applies now. call: number of the last request of this task, 0 = none. */
 static enum row which_row(struct lc_lock *l, int level, unsigned flags, uint64_t call)
 {
@@ -210,7 +217,7 @@ static enum row which_row(struct lc_lock *l, int level, unsigned flags, uint64_t
 	if ((l->flags & LCF_FINISHING) && level <= l->level)
 		return ROW_TAKE;
 	if ((l->flags & LCF_BLOCKED) && level > lc_compat(l->blocking)) {
-		if ((flags & LC_PRESENT) && l->serving && level <= l->level && lc_reached(&l->serve_at))
+		if (may_be_served(l, level, flags) && lc_reached(&l->serve_at))
 			return ROW_SERVED;
 		return ROW_BLOCKED;
 	}
@@ -240,7 +247,7 @@ static uint64_t ask(struct lc_lock *l, int level, uint32_t dlm_flags)
 static void wait_change(struct lc_lock *l, int level, unsigned flags, enum row row)
 {
 	l->waiters++;
-	if (row == ROW_BLOCKED && (flags & LC_PRESENT) && l->serving && level <= l->level)
+	if (row == ROW_BLOCKED && may_be_served(l, level, flags))
 		pthread_cond_timedwait(&l->cond, &l->mutex, &l->serve_at);
 	else
 		pthread_cond_wait(&l->cond, &l->mutex);
