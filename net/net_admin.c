@@ -165,6 +165,21 @@ static struct json_object *nodes_json(struct net *net)
 	return a;
 }
 
+/* Is the local node's address on this host, and can anything be sent from it? */
+static struct json_object *address_json(const struct net *net)
+{
+	const struct net_rtnl_state *st = net_rtnl_state(net->rtnl);
+	struct json_object *o = json_object_new_object();
+	char addr[NET_ADDR_LEN];
+
+	add_str(o, "ip", net_addr_text(net_nodes_local(net->nodes)->addr, addr));
+	add_bool(o, "present", st->present);
+	add_bool(o, "carrier", st->carrier);
+	if (st->present)
+		add_str(o, "link", st->link);
+	return o;
+}
+
 static struct json_object *timeouts_json(const struct net *net)
 {
 	struct json_object *o = json_object_new_object();
@@ -262,6 +277,7 @@ static struct json_object *status(void *ctx)
 	add_bool(o, "fenced", fenced);
 	if (fenced)
 		add_str(o, "fence_reason", fenced);
+	json_object_object_add(o, "address", address_json(net));
 	json_object_object_add(o, "nodes", nodes_json(net));
 	json_object_object_add(o, "regions", regions_json(net));
 	json_object_object_add(o, "quorum", quorum_json(net));
