@@ -70,6 +70,8 @@ static struct vol_inode *make(struct vol *v, blkno_t blkno)
 	inode->vol = v;
 	inode->blkno = blkno;
 	inode->cache_id = new_cache_id(v);
+	/* an earlier object of this inode may have changed it: fsync waits for that, too */
+	inode->sync_tid = inode->datasync_tid = journal_last_tid(v);
 	pthread_rwlock_init(&inode->sem, NULL);
 	pthread_mutex_init(&inode->sys_mutex, NULL);
 	return inode;

@@ -68,7 +68,7 @@ static int get_running(struct journal *j)
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
-	t->id = j->next_id++;
+	t->id = atomic_fetch_add(&j->next_id, 1);
 	j->running = t;
 	return 0;
 }
@@ -309,6 +309,11 @@ bool jh_reusable(struct vol *v, uint32_t from, uint32_t end, uint32_t *start, ui
 }
 
 /* ---- durability ---------------------------------------------------------------------- */
+
+uint64_t journal_last_tid(struct vol *v)
+{
+	return v->journal ? atomic_load(&v->journal->next_id) - 1 : 0;
+}
 
 int journal_commit(struct vol *v, uint64_t tid)
 {

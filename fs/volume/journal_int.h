@@ -166,7 +166,7 @@ struct journal {
 	pthread_cond_t cond;	/* barrier opened, last handle closed */
 	bool barrier;		/* no new handles */
 	int error;		/* nothing will be written any more */
-	uint64_t next_id;
+	_Atomic uint64_t next_id; /* changed under mutex */
 	struct txn *running;
 	struct txn *frozen;	/* being committed */
 	struct txn *committed, **committed_end;

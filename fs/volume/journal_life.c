@@ -154,7 +154,7 @@ static struct journal *journal_new(struct vol *v)
 	if (!j)
 		return NULL;
 	j->v = v;
-	j->next_id = 1;
+	atomic_store(&j->next_id, 1);
 	j->committed_end = &j->committed;
 	pthread_mutex_init(&j->commit_mutex, NULL);
 	pthread_mutex_init(&j->checkpoint_mutex, NULL);

@@ -142,6 +142,8 @@ int jh_write(struct jhandle *h, struct buf *b, struct vol_inode *owner) __must_c
 int jh_extend(struct jhandle *h, unsigned more) __must_check;
 /* Make transaction tid (vol_inode.sync_tid) and all before it durable. 0: nothing to do. */
 int journal_commit(struct vol *v, uint64_t tid) __must_check;
+/* The newest transaction there is; 0: none yet. */
+uint64_t journal_last_tid(struct vol *v);
 /* End: commits with the others. sync: wait until it is durable. */
 int jh_end(struct jhandle *h, bool sync) __must_check;
 /* A change could not be completed after blocks were changed: stop the volume. */

@@ -19,7 +19,7 @@ mkvol()
 # index, which only counts when it does not fit into its inode.
 fsckvol()
 {
-	_sys=$(debugfs.ocfs2 -n -R stats "$1" 2>/dev/null | sed -n 's/.*System Dir Blkno: \([0-9]*\).*/\1/p')
+	_sys=$(debugfs.ocfs2 -n -R stats "$1" 2>/dev/null | sed -n 's/.*System Dir Blknum: \([0-9]*\).*/\1/p')
 	_out=$(fsck.ocfs2 -fn "$1" 2>&1 </dev/null) || { printf '%s\n' "$_out"; return 1; }
 	case $_out in
 	*"All passes succeeded."*) ;;
