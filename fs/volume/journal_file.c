@@ -75,7 +75,8 @@ static int check_super(struct jfile *f, uint32_t blocks, struct reason *why)
 	f->first = be32toh(s->first);
 	if (f->maxlen > blocks || f->maxlen < MIN_BYTES / f->v->blocksize)
 		return bad_journal(f, why, "has an impossible length");
-	if (f->first == 0 || f->first > 8 || (start && (start < f->first || start >= f->maxlen)))
+	/* mkfs.ocfs2 leaves start 1 in a fresh log, also where first is 2 (512-byte blocks). */
+	if (f->first == 0 || f->first > 8 || start >= f->maxlen)
 		return bad_journal(f, why, "starts at an impossible place");
 	if (type == JBD_SUPER_V1)
 		incompat = compat = 0;
