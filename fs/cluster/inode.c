@@ -384,8 +384,12 @@ int clu_mlock(struct clu_inode *ci, int level, unsigned flags)
 		attached = ci->attached;
 		err = ci->generation == generation ? 0 : -ESTALE;
 		pthread_mutex_unlock(&ci->mutex);
-		if (attached && !err)
-			return rc;
+		if (attached && !err) {
+			/* A change writes the whole dinode, a value block is not all of it. */
+			err = level == DLM_MODE_EX ? vol_inode_complete(ci->vi) : 0;
+			if (!err)
+				return rc;
+		}
 		lc_unlock(&ci->m, level);
 		if (!err)
 			err = attach(ci, SAME, generation);

@@ -71,7 +71,8 @@ void clu_orphan_evict(struct clu_inode *ci)
 		return;
 	err = lc_lock(&ci->m, DLM_MODE_EX, 0);
 	if (!err) {
-		if (is_wipeable(ci))
+		/* Afresh: a value block does not carry the flags and the orphan slot. */
+		if (!ci->vi->wiped && !vol_inode_refresh(ci->vi) && is_wipeable(ci))
 			wipe_unless_used(ci);
 		lc_unlock(&ci->m, DLM_MODE_EX);
 	}

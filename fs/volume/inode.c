@@ -194,6 +194,7 @@ void inode_load(struct vol_inode *inode, const struct ocfs2_dinode *di)
 	inode->mtime = time_of(di->i_mtime, di->i_mtime_nsec);
 	inode->ctime = time_of(di->i_ctime, di->i_ctime_nsec);
 	inode->loaded = true;
+	atomic_store(&inode->partial, false);
 }
 
 static void put_time(const struct timespec *t, __le64 *sec, __le32 *nsec)
@@ -280,7 +281,33 @@ void vol_inode_purge(struct vol_inode *inode)
 {
 	pthread_rwlock_wrlock(&inode->sem);
 	purge(inode);
+	atomic_store(&inode->partial, true);
 	pthread_rwlock_unlock(&inode->sem);
+}
+
+int vol_inode_complete(struct vol_inode *inode)
+{
+	const struct ocfs2_dinode *d;
+	struct buf *di;
+	int err = 0;
+
+	if (!atomic_load(&inode->partial))
+		return 0;
+	pthread_rwlock_wrlock(&inode->sem);
+	if (atomic_load(&inode->partial)) {
+		err = inode_buf(inode, &di);
+		if (!err) {
+			d = (const void *)di->data;
+			inode->flags = le32toh(d->i_flags);
+			inode->dtime = le64toh(d->i_dtime);
+			inode->orphaned_slot = le16toh(d->i_orphaned_slot);
+			inode->suballoc_slot = le16toh(d->i_suballoc_slot);
+			atomic_store(&inode->partial, false);
+			bc_put(di);
+		}
+	}
+	pthread_rwlock_unlock(&inode->sem);
+	return err;
 }
 
 static int reload(struct vol_inode *inode)

@@ -141,6 +141,7 @@ struct vol_inode {
 
 	bool loaded;		/* attributes were read at least once */
 	bool wiped;		/* vol_wipe freed it on this node */
+	atomic_bool partial;	/* purged: what an LVB does not carry is not current */
 	uint16_t mode;
 	uint16_t dyn_features;	/* OCFS2_*_FL of i_dyn_features */
 	uint32_t flags;		/* OCFS2_VALID_FL, OCFS2_SYSTEM_FL, ... */
@@ -179,8 +180,10 @@ void vol_iput(struct vol_inode *inode);
  * valid. -EIO: damage.
  */
 int vol_inode_refresh(struct vol_inode *inode) __must_check;
-/* Drop cached blocks and extent cache only (attributes come from an LVB). */
+/* Drop cached blocks and extent cache only: attributes come from an LVB, which does not
+ * carry flags, orphan slot and dtime. Before a change vol_inode_complete reads these. */
 void vol_inode_purge(struct vol_inode *inode);
+int vol_inode_complete(struct vol_inode *inode) __must_check;
 /* No block changed on behalf of this inode is still in the log (8.2). */
 bool vol_inode_checkpointed(struct vol_inode *inode);
 
