@@ -2,9 +2,9 @@
 /*
  * blockdev.c: opening a device, the write gate, and the calls in front of a backend.
  *
- * The gate is checked at submission, by every write, against a clock that counts
- * suspend: a process that was stopped past its lease finds the gate shut at its first
- * attempt. in_flight counts writes that were let through, so that a fence can tell
+ * The gate is checked here, and by backends before each further submission of one call,
+ * against a clock that counts suspend: a process that was stopped past its lease finds the
+ * gate shut at its first attempt. in_flight counts writes that were let through, so that a fence can tell
  * when nothing of ours can reach the device any more.
  */
 #include "fs/volume/blockdev.h"
@@ -31,6 +31,22 @@ void *blockdev_alloc(size_t len)
 	return p;
 }
 
+/* What a file takes for direct I/O depends on the disk below it: try. */
+static int probe_sector(struct blockdev *bd, int fd, struct reason *why)
+{
+	AUTO_FREE void *buf = blockdev_alloc(ALIGN);
+
+	if (!buf)
+		return reason_set(why, EXIT_SYSTEM, -ENOMEM, "out of memory");
+	for (bd->sector = FILE_SECTOR; bd->sector <= ALIGN; bd->sector *= 2)
+		if (pread(fd, buf, bd->sector, 0) >= 0)
+			return 0;
+		else if (errno != EINVAL)
+			break;
+	return reason_set(why, EXIT_DEVICE, -errno, "cannot read %s with direct I/O: %s; use a file "
+			  "system that allows it, or a block device", bd->path, strerror(errno));
+}
+
 /* Size and sector size of a block device or regular file. */
 static int measure(struct blockdev *bd, int fd, struct reason *why)
 {
@@ -42,8 +58,7 @@ static int measure(struct blockdev *bd, int fd, struct reason *why)
 				  strerror(errno));
 	if (S_ISREG(st.st_mode)) {
 		bd->size = (uint64_t)st.st_size;
-		bd->sector = FILE_SECTOR;
-		return 0;
+		return probe_sector(bd, fd, why);
 	}
 	if (!S_ISBLK(st.st_mode))
 		return reason_set(why, EXIT_DEVICE, -ENOTBLK,
@@ -142,27 +157,32 @@ static bool in_range(const struct blockdev *bd, const struct bd_io *io)
 	return io->len <= bd->size && io->off <= bd->size - io->len;
 }
 
+static int refuse(struct bd_io *io, unsigned n, int err)
+{
+	for (unsigned i = 0; i < n; i++)
+		io[i].err = err;
+	return err;
+}
+
 static int rw(struct blockdev *bd, struct bd_io *io, unsigned n, bool write)
 {
 	int err;
 
 	for (unsigned i = 0; i < n; i++)
-		if (!in_range(bd, &io[i])) {
-			for (unsigned j = 0; j < n; j++)
-				io[j].err = -EIO;
-			return -EIO;
-		}
+		if (!in_range(bd, &io[i]))
+			return refuse(io, n, -EIO);
 	if (!n)
 		return 0;
-	if (write) {
-		if (bd->readonly)
-			return -EROFS;
-		atomic_fetch_add(&bd->in_flight, 1);
-		err = blockdev_gate_open(bd) ? bd->ops->rw(bd, io, n, true) : -EIO;
-		atomic_fetch_sub(&bd->in_flight, 1);
-		return err;
-	}
-	return bd->ops->rw(bd, io, n, false);
+	if (!write)
+		return bd->ops->rw(bd, io, n, false);
+	if (bd->readonly)
+		return refuse(io, n, -EROFS);
+	/* Counted first, looked at second: whoever shuts the gate and then sees a count of
+	 * zero knows that nothing more will get out. */
+	atomic_fetch_add(&bd->in_flight, 1);
+	err = blockdev_gate_open(bd) ? bd->ops->rw(bd, io, n, true) : refuse(io, n, -EIO);
+	atomic_fetch_sub(&bd->in_flight, 1);
+	return err;
 }
 
 int blockdev_read_many(struct blockdev *bd, struct bd_io *io, unsigned n)

@@ -10,4 +10,10 @@ int blockdev_pread_attach(struct blockdev *bd, int fd) __must_check;
 /* -ENOSYS, -EPERM: io_uring is not there or forbidden. */
 int blockdev_uring_attach(struct blockdev *bd, int fd) __must_check;
 
+/* All bytes of one request with plain calls, from byte `done` of it on. */
+int blockdev_plain(int fd, struct bd_io *io, size_t done, bool write) __must_check;
+/* The same for n requests, each write only while the gate is open. */
+int blockdev_plain_many(struct blockdev *bd, int fd, struct bd_io *io, unsigned n,
+			bool write) __must_check;
+
 #endif

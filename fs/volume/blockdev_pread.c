@@ -10,10 +10,8 @@ static int fd_of(const struct blockdev *bd)
 	return (int)(intptr_t)bd->priv;
 }
 
-static int one(int fd, struct bd_io *io, bool write)
+int blockdev_plain(int fd, struct bd_io *io, size_t done, bool write)
 {
-	size_t done = 0;
-
 	while (done < io->len) {
 		uint8_t *at = (uint8_t *)io->buf + done;
 		off_t off = (off_t)(io->off + done);
@@ -31,16 +29,24 @@ static int one(int fd, struct bd_io *io, bool write)
 	return 0;
 }
 
-static int pread_rw(struct blockdev *bd, struct bd_io *io, unsigned n, bool write)
+int blockdev_plain_many(struct blockdev *bd, int fd, struct bd_io *io, unsigned n, bool write)
 {
 	int first = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		io[i].err = one(fd_of(bd), &io[i], write);
+		if (write && !blockdev_gate_open(bd))
+			io[i].err = -EIO;
+		else
+			io[i].err = blockdev_plain(fd, &io[i], 0, write);
 		if (io[i].err && !first)
 			first = io[i].err;
 	}
 	return first;
+}
+
+static int pread_rw(struct blockdev *bd, struct bd_io *io, unsigned n, bool write)
+{
+	return blockdev_plain_many(bd, fd_of(bd), io, n, write);
 }
 
 static int pread_flush(struct blockdev *bd)

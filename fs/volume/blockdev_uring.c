@@ -2,10 +2,10 @@
 /*
  * blockdev_uring.c: backend with io_uring.
  *
- * A call takes a ring from a pool (making one if all are in use), submits its requests
+ * A call with several requests takes a ring from a pool (making one if all are in use), submits its requests
  * side by side, waits for all, and puts the ring back. So a ring is used by one thread
- * at a time and needs no lock, a call costs one system call, and the pool is as large
- * as the most calls that were ever under way at once.
+ * at a time and needs no lock, and the pool is as large as the most calls that were ever
+ * under way at once. A call with one request is a plain pread or pwrite.
  */
 #include "fs/volume/blockdev_int.h"
 
@@ -13,6 +13,7 @@
 #include <liburing.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { DEPTH = 64 };
 
@@ -23,6 +24,7 @@ struct ring {
 
 struct pool {
 	int fd;
+	pid_t pid;
 	pthread_mutex_t mutex;
 	struct ring *free;
 };
@@ -43,16 +45,28 @@ static struct ring *make_ring(int *err)
 	return r;
 }
 
-static struct ring *get(struct pool *p, int *err)
+/*
+ * After a fork the parent's rings are in the child's memory, too, and must not be used by
+ * both: the child makes its own. (The parent's are not closed here, they are not ours.)
+ */
+static struct ring *get(struct pool *p)
 {
 	struct ring *r;
+	int err;
 
 	pthread_mutex_lock(&p->mutex);
+	if (p->pid != getpid()) {
+		while ((r = p->free)) {
+			p->free = r->next;
+			free(r);
+		}
+		p->pid = getpid();
+	}
 	r = p->free;
 	if (r)
 		p->free = r->next;
 	pthread_mutex_unlock(&p->mutex);
-	return r ? r : make_ring(err);
+	return r ? r : make_ring(&err);
 }
 
 static void put(struct pool *p, struct ring *r)
@@ -77,24 +91,9 @@ static void prepare(struct ring *r, int fd, struct bd_io *io, bool write)
 /* A short transfer (rare: end of an extent, a signal) is finished with plain calls. */
 static int finish(int fd, struct bd_io *io, int res, bool write)
 {
-	size_t done;
-
 	if (res < 0 && res != -EAGAIN && res != -EINTR)
 		return res;
-	done = res < 0 ? 0 : (size_t)res;
-	while (done < io->len) {
-		uint8_t *at = (uint8_t *)io->buf + done;
-		off_t off = (off_t)(io->off + done);
-		ssize_t n = write ? pwrite(fd, at, io->len - done, off) :
-				    pread(fd, at, io->len - done, off);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		done += (size_t)n;
-	}
-	return 0;
+	return blockdev_plain(fd, io, res < 0 ? 0 : (size_t)res, write);
 }
 
 /* Up to DEPTH requests; all that were submitted are reaped, whatever fails. */
@@ -141,16 +140,21 @@ static int batch(struct ring *r, int fd, struct bd_io *io, unsigned n, bool writ
 static int uring_rw(struct blockdev *bd, struct bd_io *io, unsigned n, bool write)
 {
 	struct pool *p = bd->priv;
-	int first = 0, err = 0;
-	struct ring *r = get(p, &err);
 	bool broken = false;
+	int first = 0, err;
+	struct ring *r;
 
+	/* one request gains nothing from a ring; no ring: too many files or locked pages */
+	r = n > 1 ? get(p) : NULL;
 	if (!r)
-		return err;
+		return blockdev_plain_many(bd, p->fd, io, n, write);
+	for (unsigned i = 0; i < n; i++)
+		io[i].err = -EIO; /* until it was done */
 	for (unsigned at = 0; at < n && !broken; at += DEPTH) {
 		unsigned some = n - at < DEPTH ? n - at : DEPTH;
 
-		err = batch(r, p->fd, io + at, some, write, &broken);
+		err = write && !blockdev_gate_open(bd) ? -EIO :
+			      batch(r, p->fd, io + at, some, write, &broken);
 		if (err && !first)
 			first = err;
 	}
@@ -177,7 +181,8 @@ static void uring_close(struct blockdev *bd)
 
 	while ((r = p->free)) {
 		p->free = r->next;
-		io_uring_queue_exit(&r->uring);
+		if (p->pid == getpid())
+			io_uring_queue_exit(&r->uring);
 		free(r);
 	}
 	close(p->fd);
@@ -205,6 +210,7 @@ int blockdev_uring_attach(struct blockdev *bd, int fd)
 		return err;
 	}
 	p->fd = fd;
+	p->pid = getpid();
 	pthread_mutex_init(&p->mutex, NULL);
 	bd->ops = &ops;
 	bd->priv = p;

@@ -58,7 +58,7 @@ static int take_images(struct journal *j, struct txn *t)
 		struct image *im = &t->images[i];
 
 		im->b = t->bufs[i];
-		im->txn = t;
+		im->type = im->b->type;
 		im->data = area_at(j, t, i + i / per + 1);
 		memcpy(im->data, im->b->data, j->v->blocksize);
 	}
@@ -144,7 +144,7 @@ static void put_tag(const struct journal *j, uint8_t *at, blkno_t blkno, uint16_
 
 static void seal_image(struct journal *j, struct image *im)
 {
-	int at = blk_check_at(j->v, im->b->type, im->data);
+	int at = blk_check_at(j->v, im->type, im->data);
 
 	if (at >= 0)
 		blk_seal(j->v, im->data, (size_t)at);

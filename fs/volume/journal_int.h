@@ -119,7 +119,7 @@ int replay_log(struct jfile *f, struct replay_stats *out, struct reason *why) __
 
 struct image {
 	struct buf *b;		/* pinned by in_log */
-	struct txn *txn;
+	enum blk_type type;	/* at the freeze; b may become something else */
 	uint8_t *data;		/* in txn->area */
 };
 
