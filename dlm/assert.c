@@ -227,9 +227,22 @@ static struct dlm_reply reply_with_ref(struct dlm_res *res, node_t from, int32_t
 	return r;
 }
 
-/* A death in the middle of a migration left it without an owner; one is found (8.5). */
+/*
+ * A death in the middle of a migration left it without an owner, or with the dead one; its
+ * owner is found (8.5). That one may have a lock which an unlock, settled by the death,
+ * has taken off here: it is told.
+ */
 static struct dlm_reply owner_found(struct dlm_res *res, node_t from)
 {
+	struct dlm_op *op;
+
+	cds_list_for_each_entry(op, &res->dom->ops, all) {
+		if (op->call != DLM_CALL_UNLOCK || op->lock->res != res ||
+		    op->lock->list != DLM_LIST_NONE)
+			continue;
+		op->doubt = true;
+		dlm_lock_move(op->lock, res, DLM_LIST_GRANTED);
+	}
 	dlm_res_set_owner(res, from);
 	dlm_res_clear(res, DLM_RES_RECOVERING | DLM_RES_MIGRATING);
 	return reply_with_ref(res, from, 0);
@@ -281,7 +294,8 @@ struct dlm_reply dlm_assert_handler(struct dlm_domain *dom, node_t from,
 	if (mle && mle->type == DLM_MLE_MIGRATION && !(m->flags & ends_migration))
 		return dlm_reply_status(0);
 	if (res && (res->state & DLM_RES_RECOVERING)) {
-		if (res->owner == NODE_NONE && m->flags)
+		if (m->flags && (res->owner == NODE_NONE ||
+				 dlm_map_test(&dom->recovery, res->owner)))
 			return owner_found(res, from);
 		return dlm_reply_status(-EINVAL);
 	}
