@@ -175,7 +175,7 @@ static void convert_sent(void *arg, node_t node, int err, int32_t status)
 	if (err && !dlm_peer_gone(op->dom, node, err)) {
 		op->doubt = true; /* stays on converting: its AST may still come */
 		dlm_op_backoff(op, LINK_MS);
-	} else if (err || dlm_status_retry(status)) {
+	} else if (err || dlm_answer_void(op, status)) {
 		dlm_convert_revert(lock);
 		dlm_op_backoff(op, RETRY_MS);
 	} else if (status == DLM_NORMAL) {
@@ -232,8 +232,8 @@ struct dlm_reply dlm_convert_handler(struct dlm_domain *dom, node_t from,
 	struct dlm_lock *lock;
 	uint32_t flags = m->flags;
 
-	if (!res)
-		return dlm_reply_status(DLM_IVLOCKID);
+	if (!res) /* handed over and purged: a kernel's caller would fail on 11 */
+		return dlm_reply_status(DLM_FORWARD);
 	status = dlm_res_state_reply(res);
 	if (status != DLM_NORMAL)
 		return dlm_reply_status((int32_t)status);

@@ -472,6 +472,15 @@ static inline bool dlm_status_retry(int32_t status)
 {
 	return status == DLM_FORWARD || status == DLM_RECOVERING || status == DLM_MIGRATING;
 }
+/* A CREATE or CONVERT reached a node that had handed the resource over, and has purged it
+ * (11) or is out (26), before the message came: no answer then. The owner is known by now, as the old one is
+ * told last (dlm.md 8.2). */
+static inline bool dlm_answer_void(const struct dlm_op *op, int32_t status)
+{
+	return dlm_status_retry(status) ||
+	       ((status == DLM_IVLOCKID || status == DLM_REJECTED) &&
+		op->lock->res->owner != op->to);
+}
 /* A send failed: is the peer out of the domain, so that recovery decides? */
 bool dlm_peer_gone(const struct dlm_domain *dom, node_t node, int err);
 void dlm_op_run(struct dlm_op *op);

@@ -56,10 +56,10 @@ static int32_t domain_not_up(uint16_t type)
 	switch (type) {
 	case DLM_MASTER_REQUEST_MSG:
 		return DLM_MASTER_NO;
-	case DLM_CREATE_LOCK_MSG:
-	case DLM_CONVERT_LOCK_MSG:
 	case DLM_PROXY_AST_MSG:
 		return DLM_REJECTED;
+	case DLM_CREATE_LOCK_MSG: /* a kernel's 26 would be an error to its caller */
+	case DLM_CONVERT_LOCK_MSG:
 	case DLM_UNLOCK_LOCK_MSG:
 		return DLM_FORWARD;
 	case DLM_MASTER_REQUERY_MSG:

@@ -169,7 +169,7 @@ static void create_sent(void *arg, node_t node, int err, int32_t status)
 		dlm_op_backoff(op, op->doubt ? LINK_MS : RETRY_MS);
 	} else if (status == DLM_NORMAL) {
 		dlm_op_accept(op);
-	} else if (dlm_status_retry(status)) {
+	} else if (dlm_answer_void(op, status)) {
 		dlm_lock_take_off(lock);
 		dlm_op_backoff(op, RETRY_MS);
 	} else {
@@ -238,7 +238,7 @@ struct dlm_reply dlm_create_handler(struct dlm_domain *dom, node_t from,
 	struct dlm_lock *lock;
 
 	if (!res)
-		return dlm_reply_status(DLM_IVLOCKID);
+		return dlm_reply_status(DLM_FORWARD);
 	status = dlm_res_state_reply(res);
 	if (status != DLM_NORMAL)
 		return dlm_reply_status((int32_t)status);

@@ -241,7 +241,7 @@ static void settle_sent(void *arg, node_t node, int err, int32_t status)
 
 	(void)node;
 	op->token = 0;
-	if (err || dlm_status_retry(status))
+	if (err || dlm_answer_void(op, status))
 		dlm_op_backoff(op, err ? LINK_MS : RETRY_MS);
 	else if (!op->target || status == DLM_NORMAL)
 		dlm_cancel_too_late(op); /* it was granted, or is now: the AST comes */
