@@ -12,7 +12,7 @@
 #include "fs/volume/vol_int.h"
 
 struct txn;
-struct image;
+struct block_image;
 
 struct buf_state {
 	struct buf buf;
@@ -24,7 +24,7 @@ struct buf_state {
 	bool reading, hashed, on_lru;
 	/* journal, under its mutex */
 	struct txn *running;	/* the running transaction, if it is joined */
-	struct image *newest;	/* newest committed image that is not home */
+	struct block_image *newest;	/* newest committed image that is not home */
 };
 
 /* The journal took the block into / has the last transaction with it checkpointed. */

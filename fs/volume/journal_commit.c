@@ -55,7 +55,7 @@ static int take_images(struct journal *j, struct txn *t)
 		return -ENOMEM;
 	}
 	for (unsigned i = 0; i < t->nbufs; i++) {
-		struct image *im = &t->images[i];
+		struct block_image *im = &t->images[i];
 
 		im->b = t->bufs[i];
 		im->type = im->b->type;
@@ -142,7 +142,7 @@ static void put_tag(const struct journal *j, uint8_t *at, blkno_t blkno, uint16_
 		memcpy(at + 8, &high, 4);
 }
 
-static void seal_image(struct journal *j, struct image *im)
+static void seal_image(struct journal *j, struct block_image *im)
 {
 	int at = blk_check_at(j->v, im->type, im->data);
 
@@ -156,7 +156,7 @@ static void build(struct journal *j, struct txn *t)
 	uint8_t *tag = NULL;
 
 	for (unsigned i = 0; i < t->nbufs; i++) {
-		struct image *im = &t->images[i];
+		struct block_image *im = &t->images[i];
 		uint16_t flags = 0;
 
 		if (i % per == 0) {

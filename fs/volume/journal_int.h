@@ -117,7 +117,7 @@ int replay_log(struct jfile *f, struct replay_stats *out, struct reason *why) __
 
 /* ---- transactions ------------------------------------------------------------------ */
 
-struct image {
+struct block_image {
 	struct buf *b;		/* pinned by in_log */
 	enum blk_type type;	/* at the freeze; b may become something else */
 	uint8_t *data;		/* in txn->area */
@@ -140,7 +140,7 @@ struct txn {
 	/* from the freeze on */
 	uint8_t *area;		/* the transaction as it lies in the log */
 	uint32_t area_blocks;
-	struct image *images;	/* nbufs */
+	struct block_image *images;	/* nbufs */
 	uint32_t seq, log_start;
 };
 
