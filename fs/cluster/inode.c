@@ -147,23 +147,62 @@ static void name_w(struct clu_inode *ci, uint32_t generation)
 	pthread_mutex_unlock(&ci->mutex);
 }
 
-/* M PR for a moment: the dinode is read by the refresh. */
-static int look(struct clu_inode *ci, enum attach_how how, uint32_t *generation)
+/*
+ * Coming back: who wiped it dropped M without a checkpoint, since its block belongs to
+ * the allocator then (3.8). Only that allocator's lock makes the node bring it home.
+ */
+static int settle_wipe(struct clu_inode *ci)
+{
+	struct vol_inode *alloc = NULL;
+	int err;
+
+	if (ci->vi->suballoc_slot < ci->clu->max_slots)
+		alloc = vol_sys_inode(ci->clu->vol, VOL_SYS_INODE_ALLOC, ci->vi->suballoc_slot);
+	if (!alloc)
+		return 0;
+	err = clu_sys_lock(ci->clu, alloc, false);
+	if (!err)
+		clu_sys_unlock(ci->clu, alloc, false);
+	return err;
+}
+
+/* M PR as holder: a first read by the refresh, a second one anew, whatever was cached. */
+static int read_again(struct clu_inode *ci, enum attach_how how, bool known)
 {
 	struct vol_inode *vi = ci->vi;
 	int err = lc_lock(&ci->m, DLM_MODE_PR, 0);
 
-	if (err == -ESTALE && how == ANY_GENERATION && vi->loaded) {
-		/* Freed and used again: a new inode. The refresh that failed is due again. */
-		pthread_mutex_lock(&ci->mutex);
-		vi->loaded = vi->wiped = false;
-		pthread_mutex_unlock(&ci->mutex);
-		err = lc_lock(&ci->m, DLM_MODE_PR, 0);
+	if (!err && known) {
+		err = vi->wiped ? -ESTALE : vol_inode_refresh(vi);
+		if (err)
+			lc_unlock(&ci->m, DLM_MODE_PR);
 	}
+	if (err != -ESTALE || !known || how != ANY_GENERATION)
+		return err;
+	/* Freed and used again: a new inode. */
+	pthread_mutex_lock(&ci->mutex);
+	vi->loaded = vi->wiped = false;
+	pthread_mutex_unlock(&ci->mutex);
+	err = lc_lock(&ci->m, DLM_MODE_PR, 0);
+	if (!err && !vi->loaded) {
+		err = vol_inode_refresh(vi);
+		if (err)
+			lc_unlock(&ci->m, DLM_MODE_PR);
+	}
+	return err;
+}
+
+static int look(struct clu_inode *ci, enum attach_how how, uint32_t *generation)
+{
+	bool known = ci->vi->loaded;
+	int err = known ? settle_wipe(ci) : 0;
+
+	if (!err)
+		err = read_again(ci, how, known);
 	if (err)
 		return err;
-	*generation = vi->generation;
-	if (vi->wiped || (vi->nlink == 0 && how != ORPHAN))
+	*generation = ci->vi->generation;
+	if (ci->vi->nlink == 0 && how != ORPHAN)
 		err = -ESTALE;
 	lc_unlock(&ci->m, DLM_MODE_PR);
 	return err;
