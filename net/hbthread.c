@@ -72,8 +72,10 @@ struct net_hb {
 	struct net_hb_steady steady;
 
 	pthread_t thread;
-	pthread_mutex_t lock;	/* for cond only; nobody works under it */
-	pthread_cond_t cond;
+	pthread_mutex_t lock;	/* for the conditions only; nobody works under it */
+	pthread_cond_t cond;	/* stop or mute */
+	pthread_cond_t end_cond;
+	bool ended;		/* under lock */
 	atomic_bool stop, mute, finished;
 	_Atomic int64_t deadline_ns, reactor_ns;
 	_Atomic bool clean;
@@ -477,6 +479,10 @@ static void *thread_main(void *arg)
 	if (err && !over(hb))
 		tell(hb, &(struct event){ .kind = hb->steady.steady ? EV_LOST : EV_START_FAILED,
 					  .cause = cause, .err = err });
+	pthread_mutex_lock(&hb->lock);
+	hb->ended = true;
+	pthread_cond_signal(&hb->end_cond);
+	pthread_mutex_unlock(&hb->lock);
 	return NULL;
 }
 
@@ -551,6 +557,7 @@ static void free_hb(struct net_hb *hb)
 {
 	if (hb->fd >= 0)
 		close(hb->fd);
+	pthread_cond_destroy(&hb->end_cond);
 	pthread_cond_destroy(&hb->cond);
 	pthread_mutex_destroy(&hb->lock);
 	free(hb->slots);
@@ -582,6 +589,7 @@ int net_hb_open(const struct net_hb_config *cfg, struct net_hb **out, struct rea
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&hb->cond, &attr);
+	pthread_cond_init(&hb->end_cond, &attr);
 	pthread_condattr_destroy(&attr);
 
 	hb->slots = aligned_alloc(4096, (size_t)(NODE_MAX + 1) * cfg->block_bytes);
@@ -658,18 +666,26 @@ static void finish(void *arg)
 int net_hb_close(struct net_hb *hb, bool goodbye)
 {
 	struct timespec limit;
+	bool ended;
+	int rc = 0;
 
 	atomic_store(&hb->stop, true);
 	wake(hb);
 	clock_gettime(CLOCK_MONOTONIC, &limit);
 	limit.tv_sec += CLOSE_WAIT_S;
-	if (pthread_clockjoin_np(hb->thread, NULL, CLOCK_MONOTONIC, &limit)) {
+	pthread_mutex_lock(&hb->lock);
+	while (!hb->ended && rc != ETIMEDOUT)
+		rc = pthread_cond_timedwait(&hb->end_cond, &hb->lock, &limit);
+	ended = hb->ended;
+	pthread_mutex_unlock(&hb->lock);
+	if (!ended) {
 		net_loop_call(hb->cfg.loop, finish, hb);
 		log_err(hb->cfg.log, "heartbeat",
 			"the storage %s hangs: its heartbeat thread is left behind", hb->device);
 		pthread_detach(hb->thread);
 		return -ETIMEDOUT;
 	}
+	pthread_join(hb->thread, NULL);
 	if (goodbye)
 		say_goodbye(hb);
 	net_loop_call(hb->cfg.loop, finish, hb);
