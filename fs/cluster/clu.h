@@ -120,6 +120,9 @@ struct clu_inode {
 	uint64_t lockgen;	/* counted up whenever M was given down to NL */
 	uint64_t open_lockgen;	/* lockgen when opens left 0 */
 	uint64_t lookups;	/* FUSE lookup count; kept by fs/fuse under mutex */
+	uint32_t lookup_generation; /* of the last entry reply */
+	bool lookups_mixed;	/* some are of an older inode of the same block */
+	struct timespec replied; /* the last entry reply, CLOCK_MONOTONIC */
 	struct clu_dentry *names; /* N locks in which it is the child */
 	struct clu_inode *hash_next, *late_next; /* the table's, the house's */
 };

@@ -156,6 +156,9 @@ void clu_itable_put_worker(struct clu_inode *ci);
 void clu_dentries_drop(struct clu_inode *ci);
 /* BAST(EX) on a name of it: maybe orphaned; detached if no handle is open (12.3). */
 void clu_inode_unlinked_elsewhere(struct clu_inode *ci);
+/* This node took the last name of it: if no handle is open here, its end is now. Nothing
+ * held; ci is referenced. */
+void clu_inode_unlinked_here(struct clu_inode *ci);
 
 /* ---- orphan.c ---------------------------------------------------------------------------- */
 

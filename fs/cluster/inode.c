@@ -561,6 +561,16 @@ void clu_close(struct clu_inode *ci, bool writing)
 	clu_iput(ci);
 }
 
+/*
+ * The kernel forgets what it has no name for, but it may know an older inode of the same
+ * block as well (freed and used again), and the lookups of both are one count. So the
+ * end is not left to FORGET.
+ */
+void clu_inode_unlinked_here(struct clu_inode *ci)
+{
+	retire(ci);
+}
+
 /* Worker; nothing held (12.3). The conversion of N follows when this returns. */
 void clu_inode_unlinked_elsewhere(struct clu_inode *ci)
 {

@@ -132,6 +132,7 @@ drop_dir:
 int clu_unlink(struct clu_inode *dir, const char *name, bool rmdir)
 {
 	struct clu_inode *ci = NULL;
+	bool last = false;
 	int err = clu_mlock(dir, DLM_MODE_EX, 0);
 
 	if (err)
@@ -149,9 +150,12 @@ int clu_unlink(struct clu_inode *dir, const char *name, bool rmdir)
 	err = clu_dentry_take_ex(dir, ci);
 	if (!err)
 		err = vol_unlink(dir->vi, name, strlen(name), ci->vi);
+	last = !err && ci->vi->nlink == 0;
 	clu_munlock(ci, DLM_MODE_EX);
 drop_dir:
 	clu_munlock(dir, DLM_MODE_EX);
+	if (last)
+		clu_inode_unlinked_here(ci);
 	if (ci)
 		clu_iput(ci);
 	return err;

@@ -91,7 +91,7 @@ struct move {
 	struct vol_rename vr;
 	struct clu_inode *old_dir, *new_dir, *ci, *target;
 	blkno_t moved_dir;	/* the directory for which R is held, or 0 */
-	bool noreplace, ci_locked, target_locked;
+	bool noreplace, ci_locked, target_locked, target_gone;
 };
 
 static int find_here(struct clu_inode *dir, const char *name, struct clu_inode **out)
@@ -190,6 +190,7 @@ static int move_locked(struct move *m, const char *old_name, const char *new_nam
 		.target = m->target ? m->target->vi : NULL,
 	};
 	err = vol_rename(&m->vr);
+	m->target_gone = !err && m->target && m->target->vi->nlink == 0;
 	return err;
 }
 
@@ -230,6 +231,8 @@ static int move_once(struct move *m, const char *old_name, const char *new_name)
 	if (m->target_locked)
 		clu_munlock(m->target, DLM_MODE_EX);
 	unlock_dirs(m->old_dir, m->new_dir);
+	if (m->target_gone)
+		clu_inode_unlinked_here(m->target);
 	if (m->ci)
 		clu_iput(m->ci);
 	if (m->target)

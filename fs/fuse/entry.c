@@ -14,7 +14,7 @@
  */
 #include "fs/fuse/shell_int.h"
 
-#include <sys/sysmacros.h>
+#include <time.h>
 
 #define ATTR_FOREVER 1e9
 
@@ -54,11 +54,15 @@ void shell_stat(const struct clu_attr *a, struct stat *st)
 }
 
 /* Count one lookup in. */
-static void count(struct clu_inode *ci)
+static void count(struct clu_inode *ci, uint32_t generation)
 {
 	bool first;
 
 	pthread_mutex_lock(&ci->mutex);
+	if (ci->lookups && ci->lookup_generation != generation)
+		ci->lookups_mixed = true;
+	ci->lookup_generation = generation;
+	clock_gettime(CLOCK_MONOTONIC, &ci->replied);
 	first = ci->lookups++ == 0;
 	pthread_mutex_unlock(&ci->mutex);
 	if (first)
@@ -71,6 +75,8 @@ static void uncount(struct clu_inode *ci, uint64_t n)
 
 	pthread_mutex_lock(&ci->mutex);
 	last = ci->lookups > 0 && ci->lookups <= n;
+	if (last)
+		ci->lookups_mixed = false;
 	ci->lookups -= last ? ci->lookups : n < ci->lookups ? n : 0;
 	pthread_mutex_unlock(&ci->mutex);
 	if (last)
@@ -102,7 +108,7 @@ void shell_reply_entry(void *ctx, struct clu_inode *ci, const struct clu_attr *a
 
 	shell_stat(attr, &e.attr);
 	if (e.ino != FUSE_ROOT_ID)
-		count(ci);
+		count(ci, attr->generation);
 	if (cached) {
 		e.attr_timeout = ATTR_FOREVER;
 		pthread_mutex_lock(&ci->mutex);

@@ -15,10 +15,11 @@
 
 #include <time.h>
 
-enum { RETRY_NS = 1000000 };
+enum { RETRY_NS = 1000000, FRESH_S = 1 };
 
 static bool kernel_counts(struct shell *s, blkno_t blkno)
 {
+	struct timespec now;
 	struct clu_inode *ci;
 	bool counts;
 
@@ -27,8 +28,10 @@ static bool kernel_counts(struct shell *s, blkno_t blkno)
 	ci = clu_ifind(s->clu, blkno);
 	if (!ci)
 		return false;
+	clock_gettime(CLOCK_MONOTONIC, &now);
 	pthread_mutex_lock(&ci->mutex);
-	counts = ci->lookups > 0;
+	counts = ci->lookups > 0 &&
+		 (!ci->lookups_mixed || now.tv_sec - ci->replied.tv_sec <= FRESH_S);
 	pthread_mutex_unlock(&ci->mutex);
 	clu_iput(ci);
 	return counts;
