@@ -33,7 +33,7 @@ struct stripe {
 };
 
 struct bcache {
-	unsigned max_idle;		/* per stripe */
+	atomic_uint max_idle;		/* per stripe */
 	struct stripe stripe[STRIPES];
 };
 
@@ -53,13 +53,32 @@ int bcache_new(struct vol *v)
 
 	if (!c)
 		return -ENOMEM;
-	c->max_idle = (unsigned)(CACHE_BYTES / v->blocksize / STRIPES) + 1;
 	for (int i = 0; i < STRIPES; i++) {
 		pthread_mutex_init(&c->stripe[i].mutex, NULL);
 		pthread_cond_init(&c->stripe[i].cond, NULL);
 	}
 	v->bcache = c;
+	bcache_limit(v, CACHE_BYTES);
 	return 0;
+}
+
+void bcache_limit(struct vol *v, size_t bytes)
+{
+	atomic_store(&v->bcache->max_idle, (unsigned)(bytes / v->blocksize / STRIPES) + 1);
+}
+
+size_t bcache_idle_bytes(struct vol *v)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < STRIPES; i++) {
+		struct stripe *s = &v->bcache->stripe[i];
+
+		pthread_mutex_lock(&s->mutex);
+		n += s->idle;
+		pthread_mutex_unlock(&s->mutex);
+	}
+	return n * v->blocksize;
 }
 
 static void free_state(struct buf_state *st)
@@ -150,7 +169,7 @@ static void idle(struct vol *v, struct stripe *s, struct buf_state *st)
 		s->lru_head = st;
 	s->lru_tail = st;
 	s->idle++;
-	while (s->idle > v->bcache->max_idle) {
+	while (s->idle > atomic_load(&v->bcache->max_idle)) {
 		struct buf_state *old = s->lru_head;
 
 		unhash(s, old);

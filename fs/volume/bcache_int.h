@@ -27,6 +27,10 @@ struct buf_state {
 	struct block_image *newest;	/* newest committed image that is not home */
 };
 
+/* How much clean, unused memory is kept (64 MiB), and is kept now. */
+void bcache_limit(struct vol *v, size_t bytes);
+size_t bcache_idle_bytes(struct vol *v);
+
 /* The journal took the block into / has the last transaction with it checkpointed. */
 void bc_log_get(struct vol *v, struct buf *b);
 void bc_log_put(struct vol *v, struct buf *b);
