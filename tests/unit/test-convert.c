@@ -239,7 +239,7 @@ Test(convert, requests_to_a_wrong_node)
 	cr_assert_eq(bed_ask(&lab.bed.n[3], 1, DLM_CREATE_LOCK_MSG, buf, len).status, DLM_BADPARAM);
 	w.name = dlm_name_make("s", 1);
 	len = dlm_put_create(&w, buf, sizeof(buf));
-	cr_assert_eq(bed_ask(&lab.bed.n[2], 3, DLM_CREATE_LOCK_MSG, buf, len).status, DLM_IVLOCKID);
+	cr_assert_eq(bed_ask(&lab.bed.n[2], 3, DLM_CREATE_LOCK_MSG, buf, len).status, DLM_FORWARD);
 }
 
 /* ---- retries --------------------------------------------------------------------------- */
