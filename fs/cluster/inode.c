@@ -568,6 +568,9 @@ void clu_close(struct clu_inode *ci, bool writing)
  */
 void clu_inode_unlinked_here(struct clu_inode *ci)
 {
+	pthread_mutex_lock(&ci->mutex);
+	ci->maybe_orphaned = true; /* with a handle open the last close looks */
+	pthread_mutex_unlock(&ci->mutex);
 	retire(ci);
 }
 

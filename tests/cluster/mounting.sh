@@ -1,5 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
+# (-i: mount(8) must not run mount.fuse, if that is there: it takes the source of a plain
+# "fuse" mount for a program.)
 # mount(8) and umount(8): how the mount shows, remount, umount followed by mount, helper
 # names, flags.
 : "${top_srcdir:=$(cd "$(dirname "$0")/../.." && pwd)}"
@@ -14,17 +16,18 @@ ok "mounts" vol_mount 1 suid,dev,relatime || exit 1
 is "the source is the device, the type is fuse" "$(shown | cut -d' ' -f1,2)" "$image fuse"
 is "flags of mount(8) are not nosuid, nodev" "$(shown | grep -cE 'nosuid|nodev')" 0
 ok "a file is written" eval 'echo 1 >$m/f && [ "$(cat $m/f)" = 1 ]'
-ok "remount read-only" mount -o remount,ro "$m"
+ok "remount read-only" mount -i -o remount,ro "$m"
 is "it is read-only" "$(touch "$m/g" 2>&1 | grep -c 'Read-only')" 1
 ok "and reads" grep -q 1 "$m/f"
-ok "remount read-write" mount -o remount,rw "$m"
+ok "remount read-write" mount -i -o remount,rw "$m"
 ok "it writes again" touch "$m/g"
 ok "umount followed at once by mount" eval 'umount "$m" && vol_mount 1'
 ok "the file is there" grep -q 1 "$m/f"
 ok "umount followed at once by a read-only mount" eval 'umount "$m" && vol_mount 1 ro,noatime,nodev,nosuid'
 is "flags show" "$(shown | grep -c 'ro,nosuid,nodev.*noatime\|ro,nosuid,nodev,noatime')" 1
 is "read-only refuses" "$(touch "$m/h" 2>&1 | grep -c 'Read-only')" 1
-ok "remount read-write of what was mounted read-only" mount -o remount,rw "$m"
+ok "remount read-write of what was mounted read-only, by the helper" \
+	"$mount_o2fuse" "$image" "$m" -o remount,rw
 ok "writes" touch "$m/h"
 ok "unmounts" vol_umount 1
 
