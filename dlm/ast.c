@@ -13,9 +13,19 @@
  *
  * Link loss. An AST whose acknowledgement was lost is sent again; a holder that has it
  * ignores it. If the holder meanwhile converts or unlocks that lock it has it, and the
- * repetition is dropped (dlm_ast_arrived). A lost BAST is asked for anew by a shuffle.
+ * repetition is dropped (dlm_ast_arrived). If the two cross, the holder must not take the
+ * repetition for the answer to its new request: a repetition names the mode that it grants
+ * (in blocked_type, which a kernel does not look at in an AST), and since this owner sends
+ * a reply before the AST that it caused, it is never about a request without reply.
+ * A lost BAST is asked for anew by a shuffle.
  */
 #include "dlm/dlm_int.h"
+
+/* blocked_type of a repeated AST: the granted mode, with NL as 1 (0: not repeated). */
+static int8_t repeat_mark(int mode)
+{
+	return (int8_t)(mode | 1);
+}
 
 /* ---- grants --------------------------------------------------------------------- */
 
@@ -89,6 +99,27 @@ static void forget_bast(struct dlm_lock *lock)
 	cds_list_del_init(&lock->item);
 }
 
+/* Behind the other ASTs, before all BASTs. */
+static void item_add_ast(struct dlm_lock *lock)
+{
+	struct cds_list_head *at = &lock->res->deliver, *prev = at->prev;
+
+	while (prev != at &&
+	       !(cds_list_entry(prev, struct dlm_lock, item)->flags & DLM_LOCK_AST))
+		prev = prev->prev;
+	cds_list_add(&lock->item, prev);
+	lock->flags |= DLM_LOCK_AST;
+}
+
+/* Its AST is out, or will never be: what is left of the item. */
+static void item_ast_over(struct dlm_lock *lock)
+{
+	cds_list_del_init(&lock->item);
+	lock->flags &= (uint8_t)~DLM_LOCK_AST;
+	if (lock->flags & DLM_LOCK_BAST)
+		cds_list_add_tail(&lock->item, &lock->res->deliver);
+}
+
 void dlm_queue_ast(struct dlm_lock *lock)
 {
 	if (lock->flags & DLM_LOCK_AST)
@@ -97,8 +128,7 @@ void dlm_queue_ast(struct dlm_lock *lock)
 	    dlm_mode_compatible(lock->mode, lock->highest_blocked))
 		forget_bast(lock);
 	cds_list_del(&lock->item);
-	cds_list_add_tail(&lock->item, &lock->res->asts);
-	lock->flags |= DLM_LOCK_AST;
+	item_add_ast(lock);
 }
 
 void dlm_queue_bast(struct dlm_lock *lock, int mode)
@@ -109,7 +139,7 @@ void dlm_queue_bast(struct dlm_lock *lock, int mode)
 		return;
 	lock->flags |= DLM_LOCK_BAST;
 	if (!(lock->flags & DLM_LOCK_AST)) /* else once its AST is out */
-		cds_list_add_tail(&lock->item, &lock->res->basts);
+		cds_list_add_tail(&lock->item, &lock->res->deliver);
 }
 
 /* ---- delivery ------------------------------------------------------------------------ */
@@ -122,7 +152,7 @@ static void delivered(void *arg, node_t node, int err, int32_t status)
 	uint8_t kind = res->open;
 
 	res->open = SENDING_NONE;
-	res->open_token = 0;
+	res->token = 0;
 	res->sending = NULL;
 	if (err && !dlm_peer_gone(dom, node, err)) {
 		dlm_stall(res);
@@ -131,7 +161,7 @@ static void delivered(void *arg, node_t node, int err, int32_t status)
 				lock->lksb |= DLM_LKSB_GET_LVB;
 			lock->flags |= DLM_LOCK_AST | DLM_LOCK_RESEND;
 			cds_list_del(&lock->item);
-			cds_list_add(&lock->item, &res->asts);
+			cds_list_add(&lock->item, &res->deliver); /* first, as it was */
 		}
 	} else if (!err && (status == DLM_RECOVERING || status == DLM_MIGRATING)) {
 		char why[120];
@@ -162,7 +192,7 @@ static void send_proxy(struct dlm_lock *lock, int type, int blocked)
 	if (type == DLM_WIRE_AST)
 		lock->lksb = 0;
 	res->sending = lock;
-	res->open_token = dlm_send(res->dom, lock->node, DLM_PROXY_AST_MSG, buf,
+	res->token = dlm_send(res->dom, lock->node, DLM_PROXY_AST_MSG, buf,
 				   dlm_put_ast(&m, buf, sizeof(buf)), delivered, res);
 }
 
@@ -170,15 +200,13 @@ static void deliver_ast(struct dlm_lock *lock)
 {
 	struct dlm_res *res = lock->res;
 
-	cds_list_del_init(&lock->item);
-	lock->flags &= (uint8_t)~DLM_LOCK_AST;
-	if (lock->flags & DLM_LOCK_BAST)
-		cds_list_add_tail(&lock->item, &res->basts);
+	item_ast_over(lock);
 	res->dom->stats.asts++;
 	if (dlm_is_self(res->dom, lock->node))
 		dlm_lock_granted(lock, lock->lksb & DLM_LKSB_GET_LVB ? res->lvb : NULL);
 	else
-		send_proxy(lock, DLM_WIRE_AST, 0);
+		send_proxy(lock, DLM_WIRE_AST,
+			   lock->flags & DLM_LOCK_RESEND ? repeat_mark(lock->mode) : 0);
 }
 
 static void deliver_bast(struct dlm_lock *lock)
@@ -198,15 +226,16 @@ static void deliver_bast(struct dlm_lock *lock)
 
 void dlm_deliver(struct dlm_res *res)
 {
+	struct dlm_lock *lock;
+
 	if (!dlm_is_self(res->dom, res->owner))
 		return;
-	while (!res->open && !(res->state & DLM_RES_STALLED)) {
-		if (!cds_list_empty(&res->asts))
-			deliver_ast(cds_list_first_entry(&res->asts, struct dlm_lock, item));
-		else if (!cds_list_empty(&res->basts))
-			deliver_bast(cds_list_first_entry(&res->basts, struct dlm_lock, item));
+	while (!res->open && !(res->state & DLM_RES_STALLED) && !cds_list_empty(&res->deliver)) {
+		lock = cds_list_first_entry(&res->deliver, struct dlm_lock, item);
+		if (lock->flags & DLM_LOCK_AST)
+			deliver_ast(lock);
 		else
-			break;
+			deliver_bast(lock);
 	}
 }
 
@@ -238,11 +267,9 @@ void dlm_ast_arrived(struct dlm_lock *lock)
 		res->sending = NULL; /* its outcome does not matter any more */
 	if (!(lock->flags & DLM_LOCK_RESEND))
 		return;
-	lock->flags &= (uint8_t)~(DLM_LOCK_RESEND | DLM_LOCK_AST);
+	lock->flags &= (uint8_t)~DLM_LOCK_RESEND;
 	lock->lksb = 0;
-	cds_list_del_init(&lock->item);
-	if (lock->flags & DLM_LOCK_BAST)
-		cds_list_add_tail(&lock->item, &res->basts);
+	item_ast_over(lock);
 }
 
 /* ---- the holder's side ------------------------------------------------------------------ */
@@ -283,6 +310,9 @@ static struct dlm_lock *addressee(struct dlm_res *res, const struct dlm_wire_ast
 		return NULL;
 	if (m->type == DLM_WIRE_AST) {
 		if (lock->list == DLM_LIST_GRANTED || !lock->op)
+			return NULL;
+		if (m->blocked && (lock->op->state == OP_OPEN ||
+				   m->blocked != repeat_mark(lock->op->mode)))
 			return NULL;
 		/* It is just being given back because this AST was thought lost. */
 		return lock->op->state == OP_PROBE && lock->op->step ? NULL : lock;

@@ -67,6 +67,20 @@ static void check_lock(struct finding *f, struct dlm_res *res, struct dlm_lock *
 		find(f, res, "request of another lock");
 }
 
+/* ASTs first, so that no BAST overtakes the grant it is about. */
+static void check_deliver(struct finding *f, struct dlm_res *res)
+{
+	bool basts = false;
+	struct dlm_lock *l;
+
+	cds_list_for_each_entry(l, &res->deliver, item) {
+		if (!(l->flags & DLM_LOCK_AST))
+			basts = true;
+		else if (basts)
+			find(f, res, "AST queued behind a BAST");
+	}
+}
+
 static void check_twice(struct finding *f, struct dlm_res *res)
 {
 	struct dlm_lock *a, *b;
@@ -106,8 +120,7 @@ static void check_owner(struct finding *f, struct dlm_res *res)
 		if (dlm_grantable(res, a, a->mode))
 			find(f, res, "head of blocked could be granted");
 	}
-	if ((!cds_list_empty(&res->asts) || !cds_list_empty(&res->basts)) && !res->open &&
-	    !(res->state & DLM_RES_STALLED))
+	if (!cds_list_empty(&res->deliver) && !res->open && !(res->state & DLM_RES_STALLED))
 		find(f, res, "a delivery waits for nothing");
 }
 
@@ -126,6 +139,7 @@ static void check_res(struct finding *f, struct dlm_res *res, unsigned int *lock
 		}
 	}
 	check_twice(f, res);
+	check_deliver(f, res);
 	cds_list_for_each_entry(op, &dom->ops, all)
 		inflight += op->inflight && op->lock->res == res;
 	if (inflight != res->inflight)

@@ -326,13 +326,13 @@ struct dlm_res {
 	struct cds_list_head work; /* dirty list or purge list */
 	struct dlm_domain *dom;
 	struct cds_list_head queue[3];	 /* DLM_LIST_*: locks by .q */
-	struct cds_list_head asts, basts; /* to deliver: locks by .item */
+	struct cds_list_head deliver; /* locks by .item: those with an AST, then BASTs */
 	struct cds_list_head waiters;	 /* ops that wait for state or owner */
 	struct dlm_mle *mle;		 /* the mle that masters it */
 	struct dlm_assert *assert;	 /* running assert job, then the queued ones */
 	struct dlm_mig *mig;		 /* being migrated, from or to here */
 	struct dlm_lock *sending;	 /* whose AST or BAST is open; NULL: it is gone */
-	uint64_t open_token, deref_token;
+	uint64_t token; /* of the open AST or BAST (owner), of the DEREF (else) */
 	struct dlm_map refs; /* owner: who holds a reference */
 	uint32_t stamp;	     /* purge tick when it became unused */
 	uint16_t inflight;   /* ops between finding it and placing their lock */
@@ -388,14 +388,14 @@ uint32_t dlm_name_hash(const struct dlm_name *name);
 
 #define DLM_LIST_NONE 3
 
-#define DLM_LOCK_AST 0x01u	/* on res->asts */
-#define DLM_LOCK_BAST 0x02u	/* on res->basts, or waiting behind its own AST */
+#define DLM_LOCK_AST 0x01u	/* on res->deliver for its AST */
+#define DLM_LOCK_BAST 0x02u	/* for its BAST; with both, the AST is first */
 #define DLM_LOCK_RESEND 0x04u	/* its AST may have arrived already */
 #define DLM_LOCK_LVB 0x08u	/* own PR or EX lock, secondary: res->lvb is its value */
 
 struct dlm_lock {
 	struct cds_list_head q;	   /* on queue `list` of res */
-	struct cds_list_head item; /* on res->asts or res->basts */
+	struct cds_list_head item; /* on res->deliver */
 	struct dlm_res *res;	   /* NULL while its op looks for it */
 	const struct dlm_lock_ops *ops; /* this node's locks only */
 	void *data;

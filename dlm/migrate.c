@@ -176,7 +176,7 @@ void dlm_migrate_step(struct dlm_res *res)
 	struct dlm_mig *mig = res->mig;
 
 	if (!mig || mig->phase != MIG_DRAIN || res->open || res->assert ||
-	    !cds_list_empty(&res->asts) || !cds_list_empty(&res->basts))
+	    !cds_list_empty(&res->deliver))
 		return;
 	mig->total = 0;
 	for (int list = 0; list < 3; list++) {

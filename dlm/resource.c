@@ -13,6 +13,9 @@
  */
 #include "dlm/dlm_int.h"
 
+_Static_assert(sizeof(void *) != 8 || sizeof(struct dlm_res) + sizeof(struct dlm_lock) <= 400,
+	       "a resource with one lock is the unit of this core's memory");
+
 #define PURGE_TICKS 8
 #define STALL_MS 200
 
@@ -79,8 +82,7 @@ struct dlm_res *dlm_res_new(struct dlm_domain *dom, const struct dlm_name *name)
 	res->state = DLM_RES_IN_PROGRESS;
 	for (int i = 0; i < 3; i++)
 		CDS_INIT_LIST_HEAD(&res->queue[i]);
-	CDS_INIT_LIST_HEAD(&res->asts);
-	CDS_INIT_LIST_HEAD(&res->basts);
+	CDS_INIT_LIST_HEAD(&res->deliver);
 	CDS_INIT_LIST_HEAD(&res->waiters);
 	CDS_INIT_LIST_HEAD(&res->work);
 	slot = &dom->hash[dlm_name_hash(name) & dom->hash_mask];
@@ -105,8 +107,7 @@ void dlm_res_free(struct dlm_res *res)
 	dlm_migrate_drop(res);
 	if (res->mle)
 		dlm_mle_free(res->mle);
-	dlm_send_forget(dom->dlm, res->deref_token);
-	dlm_send_forget(dom->dlm, res->open_token);
+	dlm_send_forget(dom->dlm, res->token);
 	if (res->setref)
 		dlm_sends_forget(dom->dlm, res);
 	while (*slot != res)
@@ -277,7 +278,7 @@ static void deref_sent(void *arg, node_t node, int err, int32_t status)
 	struct dlm_res *res = arg;
 	struct dlm_domain *dom = res->dom;
 
-	res->deref_token = 0;
+	res->token = 0;
 	if (err && err != -ENOPROTOOPT && dlm_map_test(&dom->members, node)) {
 		dlm_stall(res); /* the owner lives and must know; the handler is idempotent */
 		return;
@@ -292,13 +293,13 @@ static void deref_send(struct dlm_res *res)
 	struct dlm_wire_ref m = { .node = res->dom->dlm->self, .name = res->name };
 	uint8_t buf[128];
 
-	res->deref_token = dlm_send(res->dom, res->owner, DLM_DEREF_LOCKRES_MSG, buf,
+	res->token = dlm_send(res->dom, res->owner, DLM_DEREF_LOCKRES_MSG, buf,
 				    dlm_put_deref(&m, buf, sizeof(buf)), deref_sent, res);
 }
 
 void dlm_deref_resume(struct dlm_res *res)
 {
-	if ((res->state & DLM_RES_DROPPING_REF) && !res->setref && !res->deref_token)
+	if ((res->state & DLM_RES_DROPPING_REF) && !res->setref && !res->token)
 		deref_send(res);
 }
 

@@ -327,3 +327,35 @@ Test(ast, conversion_proves_that_the_ast_arrived)
 	lab_run(&lab, 1000);
 	cr_assert_eq(a.asts, 2);
 }
+
+/* The same when the repetition crosses the conversion on the wire, for every old mode. */
+Test(ast, repetition_that_crosses_a_conversion_is_not_its_grant)
+{
+	const int from[] = { NL, PR };
+
+	for (int i = 0; i < 2; i++) {
+		user_hold(&lab, &b, 3, "r", PR, 0);
+		user_hold(&lab, &c, 2, "r", NL, 0);
+		lab.verdict = lose_ack_once;
+		lab.arg = 1;
+		user_lock(&lab, &a, 2, "r", from[i], 0);
+		lab_run(&lab, 50);
+		cr_assert_eq(a.asts, 1);
+		lab_hold(&lab, DLM_CONVERT_LOCK_MSG, 2, 1);
+		user_convert(&lab, &a, EX, 0, 0);
+		lab_clear(&lab);
+		lab_run(&lab, 1000);
+		cr_assert_eq(lab_count(&lab, DLM_PROXY_AST_MSG, 1, 2), 1);
+		cr_assert_eq(a.asts, 1);
+		lab_release(&lab);
+		lab_run(&lab, 50);
+		cr_assert_eq(a.asts, 1);
+		cr_assert_eq(lab_queue(&lab, 1, "r", &a), 'C');
+		user_unlock(&lab, &b, 0, 0);
+		lab_run(&lab, 50);
+		cr_assert_eq(a.asts, 2);
+		user_unlock(&lab, &a, 0, 0);
+		user_unlock(&lab, &c, 0, 0);
+		lab_run(&lab, 50);
+	}
+}
