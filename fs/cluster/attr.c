@@ -32,11 +32,34 @@ static void fill(struct clu_inode *ci, struct clu_attr *a)
 	};
 }
 
+bool clu_is_dir(struct clu_inode *ci)
+{
+	bool is;
+
+	pthread_rwlock_rdlock(&ci->vi->sem);
+	is = S_ISDIR(ci->vi->mode);
+	pthread_rwlock_unlock(&ci->vi->sem);
+	return is;
+}
+
+uint32_t clu_links(struct clu_inode *ci)
+{
+	uint32_t n;
+
+	pthread_rwlock_rdlock(&ci->vi->sem);
+	n = ci->vi->nlink;
+	pthread_rwlock_unlock(&ci->vi->sem);
+	return n;
+}
+
 void clu_attr_reply(struct clu_inode *ci, clu_attr_fn reply, void *ctx)
 {
 	struct clu_attr a;
 
+	/* M does not keep out other tasks of this node. */
+	pthread_rwlock_rdlock(&ci->vi->sem);
 	fill(ci, &a);
+	pthread_rwlock_unlock(&ci->vi->sem);
 	reply(ctx, ci, &a);
 }
 

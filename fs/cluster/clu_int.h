@@ -173,6 +173,9 @@ int clu_orphan_scan_slot(struct clu *clu, unsigned slot, bool dio);
 
 /* ---- attr.c ------------------------------------------------------------------------------- */
 
+/* Within M: other tasks of this node may hold it too, so not without vi's sem. */
+bool clu_is_dir(struct clu_inode *ci);
+uint32_t clu_links(struct clu_inode *ci);
 /* Send the attributes; M(ci) is held. */
 void clu_attr_reply(struct clu_inode *ci, clu_attr_fn reply, void *ctx);
 

@@ -94,8 +94,6 @@ int clu_olock_ex(struct clu_inode *ci)
 
 void clu_ounlock_ex(struct clu_inode *ci)
 {
-	if (ci->vi->wiped)
-		atomic_store(&ci->wiped, true);
 	lc_unlock(&ci->o, DLM_MODE_EX);
 }
 

@@ -36,7 +36,7 @@ int clu_lookup(struct clu_inode *dir, const char *name, clu_attr_fn reply, void 
 
 	if (err)
 		return err;
-	if (!S_ISDIR(dir->vi->mode)) {
+	if (!clu_is_dir(dir)) {
 		clu_munlock(dir, DLM_MODE_PR);
 		return -ENOTDIR;
 	}
@@ -58,9 +58,9 @@ static int may_add(struct clu_inode *dir, const char *name)
 	struct vol_found f;
 	int err;
 
-	if (!S_ISDIR(dir->vi->mode))
+	if (!clu_is_dir(dir))
 		return -ENOTDIR;
-	if (dir->vi->nlink == 0)
+	if (clu_links(dir) == 0)
 		return -ENOENT;
 	err = vol_lookup(dir->vi, name, strlen(name), &f);
 	return err == -ENOENT ? 0 : err ? err : -EEXIST;
@@ -113,9 +113,9 @@ int clu_link(struct clu_inode *ci, struct clu_inode *dir, const char *name, clu_
 	err = clu_mlock(ci, DLM_MODE_EX, 0);
 	if (err)
 		goto drop_dir;
-	if (S_ISDIR(ci->vi->mode))
+	if (clu_is_dir(ci))
 		err = -EPERM;
-	else if (ci->vi->nlink == 0)
+	else if (clu_links(ci) == 0)
 		err = -ENOENT;
 	if (!err)
 		err = clu_dentry_attach(dir, ci);
@@ -140,7 +140,7 @@ int clu_unlink(struct clu_inode *dir, const char *name, bool rmdir)
 	err = find(dir, name, &ci);
 	if (err)
 		goto drop_dir;
-	if (rmdir != S_ISDIR(ci->vi->mode)) {
+	if (rmdir != clu_is_dir(ci)) {
 		err = rmdir ? -ENOTDIR : -EISDIR;
 		goto drop_dir;
 	}
@@ -168,9 +168,9 @@ int clu_readdir(struct clu_inode *dir, uint64_t pos, vol_readdir_fn fn, void *ct
 	if (err)
 		return err;
 	/* A directory that was removed while it is open lists as empty. */
-	if (!S_ISDIR(dir->vi->mode))
+	if (!clu_is_dir(dir))
 		err = -ENOTDIR;
-	else if (dir->vi->nlink > 0)
+	else if (clu_links(dir) > 0)
 		err = vol_readdir(dir->vi, pos, fn, ctx);
 	clu_munlock(dir, DLM_MODE_PR);
 	return err;

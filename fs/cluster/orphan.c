@@ -55,6 +55,9 @@ static void wipe_unless_used(struct clu_inode *ci)
 	if (err)
 		return;
 	err = vol_wipe(ci->vi);
+	/* Not asked of vi: its block may be a new inode's already. */
+	if (!err)
+		atomic_store(&ci->wiped, true);
 	clu_ounlock_ex(ci);
 	if (err)
 		log_warn(ci->clu->log, "orphan",

@@ -105,7 +105,7 @@ static int find_here(struct clu_inode *dir, const char *name, struct clu_inode *
 /* What may replace what (rename(2)). */
 static int check_target(const struct move *m)
 {
-	bool dir = S_ISDIR(m->ci->vi->mode), target_dir = S_ISDIR(m->target->vi->mode);
+	bool dir = clu_is_dir(m->ci), target_dir = clu_is_dir(m->target);
 
 	if (m->noreplace)
 		return -EEXIST;
@@ -146,9 +146,9 @@ static int move_locked(struct move *m, const char *old_name, const char *new_nam
 
 	if (err)
 		return err;
-	if (m->new_dir->vi->nlink == 0)
+	if (clu_links(m->new_dir) == 0)
 		return -ENOENT;
-	if (m->old_dir != m->new_dir && S_ISDIR(m->ci->vi->mode) &&
+	if (m->old_dir != m->new_dir && clu_is_dir(m->ci) &&
 	    m->moved_dir != m->ci->vi->blkno)
 		return -ERESTART;
 	err = find_here(m->new_dir, new_name, &m->target);
@@ -168,7 +168,7 @@ static int move_locked(struct move *m, const char *old_name, const char *new_nam
 	err = lock_inodes(m);
 	if (err)
 		return err;
-	if (m->target && m->target->vi->nlink == 0)
+	if (m->target && clu_links(m->target) == 0)
 		return -ENOENT;
 	err = clu_dentry_take_ex(m->old_dir, m->ci);
 	if (!err && m->target)

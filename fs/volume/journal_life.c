@@ -258,7 +258,11 @@ int journal_stop(struct vol *v, bool dirty)
 	}
 	if (!dirty && !err)
 		err = jfile_mark(&j->file, false, false);
-	journal_free(v);
+	/* It stays until vol_close: whoever gives back a lock still asks what is home. */
+	pthread_mutex_lock(&j->mutex);
+	if (!j->error)
+		j->error = -EROFS;
+	pthread_mutex_unlock(&j->mutex);
 	return err;
 }
 
@@ -305,6 +309,7 @@ int vol_slot_start(struct vol *v, unsigned slot, bool *replayed, struct reason *
 	*replayed = false;
 	if (slot >= v->info.max_slots)
 		return reason_set(why, EXIT_JOURNAL, -EINVAL, "journal: there is no slot %u", slot);
+	journal_free(v); /* of an earlier start */
 	if (v->info.force_ro || v->dev->readonly)
 		return start_hard_ro(v, slot, why);
 	v->slot = (int)slot;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include "fs/volume/vol_int.h"
+#include "fs/volume/journal_int.h"
 
 int vol_open(struct blockdev *dev, const struct vol_opts *opts, struct vol **out, struct reason *why)
 {
@@ -45,6 +45,7 @@ void vol_close(struct vol *v)
 		return;
 	if (v->slot >= 0 && vol_slot_stop(v, true))
 		log_debug(v->log, "volume", "closed after an error");
+	journal_free(v);
 	sysfile_close(v);
 	itable_free(v);
 	bcache_free(v);

@@ -191,9 +191,11 @@ static int wipe_last(struct vol_inode *inode, struct vol_inode *od)
 		err = last_in(h, inode, od, di, &undone);
 		err = jh_finish(h, err, undone, "inode could not be freed");
 	}
-	sys_unlock(v, alloc, true);
+	/* Before the allocator is free: from then on its block, and this object, may be
+	 * those of a new inode. */
 	if (!err)
 		inode->wiped = true;
+	sys_unlock(v, alloc, true);
 out:
 	bc_put(di);
 	return err;
