@@ -441,6 +441,7 @@ int net_conf_parse(const char *path, const char *text, size_t len, struct logger
 	struct net_conf *conf = NULL;
 	int err = check_text(&p, text, len);
 
+	*out = NULL;
 	if (err)
 		return err;
 	p.text = malloc(len + 1);

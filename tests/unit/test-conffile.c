@@ -138,10 +138,11 @@ Test(conffile, refuses_a_dangling_continuation)
 
 Test(conffile, refuses_zero_bytes_with_their_line)
 {
-	struct net_conf *conf;
+	struct net_conf *conf = (void *)1;
 	struct reason why = { 0 };
 
 	cr_assert_eq(net_conf_parse("t.conf", "#\n\0", 3, NULL, &conf, &why), -EINVAL);
+	cr_assert_null(conf, "a caller that frees it would crash (found by fuzz-conf)");
 	cr_assert(strstr(why.text, "t.conf:2: a zero byte"), "%s", why.text);
 }
 
