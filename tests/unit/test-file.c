@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Content of files against bytes in memory, on images full of junk, so that a byte
+ * that should read as zero and was not zeroed shows. Each ends with fsck.ocfs2.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "tests/unit/volfix.h"
+
+#define FILE_MAX (6u << 20)
+
+struct model {
+	struct vol_inode *inode;
+	uint8_t *bytes, *io;
+	uint64_t size;
+};
+
+static void model_new(struct model *m, struct vol_inode *inode)
+{
+	m->inode = inode;
+	m->bytes = calloc(1, FILE_MAX);
+	m->io = blockdev_alloc(FILE_MAX + 4096);
+	m->size = 0;
+	cr_assert(m->bytes && m->io);
+}
+
+static void model_free(struct model *m)
+{
+	vol_iput(m->inode);
+	free(m->bytes);
+	free(m->io);
+}
+
+static void check_range(struct model *m, uint64_t off, size_t len, size_t skew)
+{
+	size_t got, want = off >= m->size ? 0 : m->size - off < len ? m->size - off : len;
+
+	memset(m->io + skew, 0x5a, len);
+	cr_assert_eq(vol_read(m->inode, m->io + skew, len, off, &got), 0);
+	cr_assert_eq(got, want);
+	for (size_t i = 0; i < got; i++)
+		cr_assert_eq(m->io[skew + i], m->bytes[off + i], "byte %llu of %llu is %02x, not %02x",
+			     (unsigned long long)(off + i), (unsigned long long)m->size,
+			     m->io[skew + i], m->bytes[off + i]);
+}
+
+static void check_all(struct model *m)
+{
+	cr_assert_eq(m->inode->size, m->size);
+	check_range(m, 0, FILE_MAX, 0);
+}
+
+static void put(struct model *m, uint64_t off, size_t len, size_t skew, bool append, struct rnd *r)
+{
+	size_t done;
+
+	if (append)
+		off = m->size;
+	if (off + len > FILE_MAX)
+		return;
+	for (size_t i = 0; i < len; i++)
+		m->io[skew + i] = (uint8_t)rnd_next(r);
+	memcpy(m->bytes + off, m->io + skew, len);
+	cr_assert_eq(vol_write(m->inode, m->io + skew, len, &(uint64_t){ append ? 0 : off }, append,
+			       false, &done), 0);
+	cr_assert_eq(done, len);
+	if (len && off + len > m->size)
+		m->size = off + len;
+}
+
+static void cut(struct model *m, uint64_t size)
+{
+	cr_assert_eq(vol_truncate(m->inode, size), 0);
+	if (size < m->size)
+		memset(m->bytes + size, 0, m->size - size);
+	m->size = size;
+}
+
+static uint64_t some_offset(struct model *m, struct rnd *r)
+{
+	uint64_t off = rnd_below(r, 3) ? rnd_below(r, (uint32_t)m->size + 1) : rnd_below(r, FILE_MAX);
+
+	if (rnd_below(r, 10) == 0)
+		off = rnd_below(r, 3000); /* inline or just not */
+	return rnd_below(r, 3) ? off : off & ~4095ull;
+}
+
+static size_t some_length(struct rnd *r)
+{
+	size_t len = rnd_below(r, 4) ? rnd_below(r, 9000) : rnd_below(r, 1400000);
+
+	return rnd_below(r, 3) ? len : len & ~(size_t)4095;
+}
+
+static void remount(struct volfix *f, struct model *m, bool crash)
+{
+	blkno_t blkno = m->inode->blkno;
+
+	if (crash) {
+		cr_assert_eq(vol_fsync(m->inode, rnd_below(&(struct rnd){ m->size }, 2)), 0);
+		vol_iput(m->inode);
+		volfix_crash(f);
+	} else {
+		vol_iput(m->inode);
+		volfix_umount(f);
+		volfix_fsck(f);
+	}
+	volfix_mount(f);
+	cr_assert_eq(vol_iget(f->v, blkno, &m->inode), 0);
+	cr_assert_eq(vol_inode_refresh(m->inode), 0);
+	check_all(m);
+}
+
+static void random_ops(const struct volfix_form *form, unsigned steps)
+{
+	struct rnd r = { rnd_seed() };
+	struct volfix f;
+	struct model m;
+
+	volfix_make(&f, form);
+	model_new(&m, volfix_file(&f, "f"));
+	for (unsigned i = 0; i < steps; i++) {
+		size_t skew = rnd_below(&r, 2) ? 0 : rnd_below(&r, 4096);
+
+		switch (rnd_below(&r, 10)) {
+		case 0: case 1: case 2: case 3:
+			put(&m, some_offset(&m, &r), some_length(&r), skew, false, &r);
+			break;
+		case 4: case 5:
+			put(&m, 0, some_length(&r), skew, true, &r);
+			break;
+		case 6:
+			cut(&m, rnd_below(&r, 4) ? some_offset(&m, &r) : 0);
+			break;
+		default:
+			check_range(&m, some_offset(&m, &r), some_length(&r), skew);
+		}
+		if (i % 97 == 96)
+			remount(&f, &m, i & 1);
+	}
+	check_all(&m);
+	model_free(&m);
+	volfix_end(&f);
+}
+
+#define RANDOM_OPS(name, ...)                                                            \
+	Test(file, random_operations_match_memory_##name)               \
+	{                                                                                \
+		random_ops(&(struct volfix_form){ __VA_ARGS__ }, 400);    \
+	}
+RANDOM_OPS(4k_4k, "4K", "4K", "default", NULL, 64, 2, NULL)
+RANDOM_OPS(1k_4k, "1K", "4K", "default", "noindexed-dirs", 64, 2, NULL)
+RANDOM_OPS(512_32k, "512", "32K", "default", "noindexed-dirs", 64, 2, NULL)
+RANDOM_OPS(4k_1m, "4K", "1M", "default", NULL, 128, 2, "9")
+RANDOM_OPS(4k_4k_max_features, "4K", "4K", "max-features", "nousrquota,nogrpquota", 64, 2, NULL)
+RANDOM_OPS(4k_4k_max_compat, "4K", "4K", "max-compat", NULL, 64, 2, NULL)
+RANDOM_OPS(1k_32k_max_compat, "1K", "32K", "max-compat", NULL, 64, 2, NULL)
+RANDOM_OPS(2k_8k_noinline, "2K", "8K", "default", "noinline-data,noindexed-dirs", 64, 2, NULL)
+
+/* ---- single claims ------------------------------------------------------------------ */
+
+static const struct volfix_form plain = { "4K", "4K", "default", NULL, 64, 2, NULL };
+
+Test(file, small_content_lies_in_the_inode_and_leaves_it_when_it_grows)
+{
+	struct rnd r = { 1 };
+	struct volfix f;
+	struct model m;
+
+	volfix_make(&f, &plain);
+	model_new(&m, volfix_file(&f, "f"));
+	put(&m, 100, 1000, 0, false, &r);
+	cr_assert(m.inode->dyn_features & OCFS2_INLINE_DATA_FL);
+	cr_assert_eq(m.inode->clusters, 0);
+	cr_assert_eq(vol_stat_blocks(m.inode), 3);
+	put(&m, 0, 3896 - 1100, 0, true, &r);
+	cr_assert(m.inode->dyn_features & OCFS2_INLINE_DATA_FL);
+	cut(&m, 50);
+	cut(&m, 3000);
+	check_all(&m);
+	put(&m, 3000, 1000, 0, false, &r);
+	cr_assert_not(m.inode->dyn_features & OCFS2_INLINE_DATA_FL);
+	cr_assert_eq(m.inode->clusters, 1);
+	cr_assert_eq(vol_stat_blocks(m.inode), 8);
+	check_all(&m);
+	model_free(&m);
+	volfix_end(&f);
+}
+
+Test(file, a_hole_takes_no_space_and_reads_as_zeros)
+{
+	struct rnd r = { 1 };
+	struct volfix f;
+	struct model m;
+
+	volfix_make(&f, &plain);
+	model_new(&m, volfix_file(&f, "f"));
+	put(&m, 4 << 20, 10, 0, false, &r);
+	cr_assert_eq(m.inode->clusters, 1);
+	put(&m, 0, 10, 0, false, &r);
+	cr_assert_eq(m.inode->clusters, 2);
+	check_all(&m);
+	model_free(&m);
+	volfix_end(&f);
+}
+
+Test(file, without_the_sparse_feature_growth_fills_with_zeroed_clusters)
+{
+	struct volfix_form form = { "4K", "4K", "max-compat", NULL, 64, 2, NULL };
+	struct rnd r = { 1 };
+	struct volfix f;
+	struct model m;
+
+	volfix_make(&f, &form);
+	model_new(&m, volfix_file(&f, "f"));
+	put(&m, 2 << 20, 10, 0, false, &r);
+	cr_assert_eq(m.inode->clusters, 513);
+	cut(&m, 3 << 20);
+	cr_assert_eq(m.inode->clusters, 768);
+	check_all(&m);
+	model_free(&m);
+	volfix_end(&f);
+}
+
+/* Clusters that another node preallocated. */
+static void add_extent(struct vol_inode *inode, uint32_t cpos, uint32_t len, uint8_t flags)
+{
+	struct vol *v = inode->vol;
+	struct reservation r = { 0 };
+	uint32_t cluster, got;
+	struct jhandle *h;
+	struct xtree t;
+	struct buf *b;
+
+	cr_assert_eq(inode_buf(inode, &b), 0);
+	xtree_dinode(&t, inode, b);
+	cr_assert_eq(reserve_clusters(v, len, &r), 0);
+	cr_assert_eq(jh_begin(v, xtree_edit_credits(&t) + reservation_credits(&r), &h), 0);
+	cr_assert_eq(claim_clusters(h, &r, len, &cluster, &got), 0);
+	cr_assert_eq(got, len);
+	cr_assert_eq(xtree_insert(h, &t, &(struct extent){ cpos, len, (blkno_t)cluster * v->bpc, flags },
+				  &r), 0);
+	cr_assert_eq(jh_end(h, false), 0);
+	reservation_release(v, &r);
+	bc_put(b);
+}
+
+Test(file, writing_into_an_unwritten_extent_marks_only_what_was_written)
+{
+	struct rnd r = { 1 };
+	struct extent e;
+	struct volfix f;
+	struct model m;
+	struct xtree t;
+	struct buf *b;
+
+	volfix_make(&f, &plain);
+	model_new(&m, volfix_file(&f, "f"));
+	cut(&m, 16 * 4096);
+	add_extent(m.inode, 2, 10, OCFS2_EXT_UNWRITTEN);
+	check_all(&m);
+	put(&m, 5 * 4096 + 100, 5000, 7, false, &r);
+	check_all(&m);
+	cr_assert_eq(inode_buf(m.inode, &b), 0);
+	xtree_dinode(&t, m.inode, b);
+	cr_assert_eq(xtree_lookup(&t, 5, &e), 0);
+	cr_assert(e.cpos == 5 && e.len == 2 && e.flags == 0);
+	cr_assert_eq(xtree_lookup(&t, 2, &e), 0);
+	cr_assert(e.cpos == 2 && e.len == 3 && e.flags == OCFS2_EXT_UNWRITTEN);
+	bc_put(b);
+	cr_assert_eq(m.inode->clusters, 10);
+	model_free(&m);
+	volfix_end(&f);
+}
+
+Test(file, shared_clusters_are_not_written)
+{
+	struct volfix f;
+	struct model m;
+	size_t done;
+
+	volfix_make(&f, &plain);
+	model_new(&m, volfix_file(&f, "f"));
+	cut(&m, 4 * 4096);
+	add_extent(m.inode, 0, 2, OCFS2_EXT_REFCOUNTED);
+	m.inode->dyn_features |= OCFS2_HAS_REFCOUNT_FL;
+	cr_assert_eq(vol_write(m.inode, "x", 1, &(uint64_t){ 10 }, false, false, &done), -EOPNOTSUPP);
+	cr_assert_eq(vol_truncate(m.inode, 0), -EOPNOTSUPP);
+	cr_assert_eq(m.inode->size, m.size);
+	cr_assert_eq(m.inode->clusters, 2);
+	model_free(&m);
+	volfix_umount(&f);
+	close(f.fd);
+}
+
+Test(file, set_id_bits_go_when_asked)
+{
+	struct vol_setattr set = { .valid = VOL_SET_MODE, .mode = 06755 };
+	struct vol_inode *inode;
+	struct volfix f;
+	size_t done;
+
+	volfix_make(&f, &plain);
+	inode = volfix_file(&f, "f");
+	cr_assert_eq(vol_setattr(inode, &set), 0);
+	cr_assert_eq(vol_write(inode, "x", 1, &(uint64_t){ 0 }, false, false, &done), 0);
+	cr_assert_eq(inode->mode & 07777, 06755);
+	cr_assert_eq(vol_write(inode, "x", 1, &(uint64_t){ 0 }, false, true, &done), 0);
+	cr_assert_eq(inode->mode & 07777, 0755);
+	vol_iput(inode);
+	volfix_end(&f);
+}
+
+Test(file, a_full_volume_refuses_cleanly_and_has_room_again_after_a_truncate)
+{
+	struct volfix_form form = { "4K", "4K", "default", NULL, 40, 2, NULL };
+	uint8_t *mb = blockdev_alloc(1 << 20);
+	struct vol_inode *inode;
+	struct vol_statfs st;
+	struct volfix f;
+	uint64_t off = 0;
+	size_t done;
+	int err;
+
+	volfix_make(&f, &form);
+	inode = volfix_file(&f, "f");
+	memset(mb, 'x', 1 << 20);
+	for (;;) {
+		err = vol_write(inode, mb, 1 << 20, &off, false, false, &done);
+		off += done;
+		if (err)
+			break;
+		cr_assert_lt(off, 64u << 20);
+	}
+	cr_assert_eq(err, -ENOSPC);
+	cr_assert_eq(vol_statfs(f.v, &st), 0);
+	cr_assert_eq(st.bfree, 0, "every cluster was used, %llu were left",
+		     (unsigned long long)st.bfree);
+	cr_assert_eq(inode->size, off);
+	cr_assert_eq(vol_truncate(inode, 1 << 20), 0);
+	/* the space is in the truncate log; nobody but the next write flushes it */
+	off = 1 << 20;
+	cr_assert_eq(vol_write(inode, mb, 1 << 20, &off, false, false, &done), 0);
+	cr_assert_eq(done, 1 << 20);
+	vol_iput(inode);
+	volfix_end(&f);
+	free(mb);
+}
+
+Test(file, what_fsync_promised_is_there_after_a_crash)
+{
+	struct rnd r = { 1 };
+	struct volfix f;
+	struct model m;
+
+	volfix_make(&f, &plain);
+	model_new(&m, volfix_file(&f, "f"));
+	for (int i = 0; i < 8; i++) {
+		put(&m, 0, 200000, (size_t)i, true, &r);
+		remount(&f, &m, true);
+		cut(&m, m.size - 100000);
+		put(&m, rnd_below(&r, (uint32_t)m.size), 5000, 1, false, &r);
+		remount(&f, &m, true);
+	}
+	model_free(&m);
+	volfix_end(&f);
+}
+
+/* ---- side by side -------------------------------------------------------------------- */
+
+struct worker {
+	pthread_t thread;
+	struct model m;
+	uint64_t seed;
+};
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	struct rnd r = { w->seed };
+
+	for (int i = 0; i < 120; i++) {
+		switch (rnd_below(&r, 6)) {
+		case 0:
+			cut(&w->m, some_offset(&w->m, &r));
+			break;
+		case 1:
+			check_range(&w->m, some_offset(&w->m, &r), some_length(&r), 0);
+			break;
+		case 2:
+			cr_assert_eq(vol_fsync(w->m.inode, true), 0);
+			break;
+		case 3:
+			if (vol_tl_due(w->m.inode->vol) || rnd_below(&r, 4) == 0)
+				cr_assert_eq(vol_tl_flush(w->m.inode->vol), 0);
+			break;
+		default:
+			put(&w->m, some_offset(&w->m, &r), some_length(&r), 0, rnd_below(&r, 2), &r);
+		}
+	}
+	return NULL;
+}
+
+Test(file, several_writers_of_several_files_do_not_disturb_each_other)
+{
+	struct worker w[4];
+	struct volfix f;
+	char name[8];
+
+	volfix_make(&f, &(struct volfix_form){ "4K", "4K", "default", NULL, 100, 2, NULL });
+	for (int i = 0; i < 4; i++) {
+		snprintf(name, sizeof(name), "f%d", i);
+		model_new(&w[i].m, volfix_file(&f, name));
+		w[i].seed = rnd_seed() + (uint64_t)i;
+	}
+	for (int i = 0; i < 4; i++)
+		cr_assert_eq(pthread_create(&w[i].thread, NULL, work, &w[i]), 0);
+	for (int i = 0; i < 4; i++)
+		pthread_join(w[i].thread, NULL);
+	for (int i = 0; i < 4; i++) {
+		check_all(&w[i].m);
+		model_free(&w[i].m);
+	}
+	volfix_end(&f);
+}
