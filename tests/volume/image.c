@@ -43,13 +43,10 @@ int image_shell(struct image *im, const char *fmt, ...)
 
 void image_make(struct image *im, const char *mkfs)
 {
-	const char *tmp = getenv("TMPDIR");
-
 	memset(im, 0, sizeof(*im));
 	pthread_mutex_init(&im->mutex, NULL);
 	im->log = (struct logger){ .emit = emit, .max = LOG_LVL_INFO };
-	snprintf(im->dir, sizeof(im->dir), "%s/o2fuse-image.XXXXXX", tmp ? tmp : "/tmp");
-	cr_assert(mkdtemp(im->dir), "mkdtemp %s", im->dir);
+	cr_assert(tmpdir_make(im->dir), "a directory under /tmp");
 	snprintf(im->path, sizeof(im->path), "%s/v.img", im->dir);
 	cr_assert_eq(image_shell(im, "mkvol v.img %s", mkfs), 0, "mkfs.ocfs2 %s", mkfs);
 }
@@ -58,13 +55,13 @@ void image_free(struct image *im)
 {
 	vol_close(im->v);
 	blockdev_close(im->dev);
-	(void)image_shell(im, "cd / && rm -rf %s", im->dir);
+	tmpdir_free(im->dir);
 	pthread_mutex_destroy(&im->mutex);
 }
 
 bool image_clean(struct image *im)
 {
-	return image_shell(im, "fsckvol v.img | sed 's/^/# /'; fsckvol v.img >/dev/null") == 0;
+	return image_shell(im, "fsckvol v.img") == 0;
 }
 
 int image_open(struct image *im, unsigned flags)

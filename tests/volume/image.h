@@ -10,9 +10,10 @@
 
 #include "fs/volume/blockdev.h"
 #include "fs/volume/vol.h"
+#include "tests/volume/tmpdir.h"
 
 struct image {
-	char dir[128], path[160];
+	char dir[TMPDIR_MAX], path[TMPDIR_MAX + 16];
 	struct logger log;	/* what is said at INFO and above lands in said */
 	pthread_mutex_t mutex;
 	char said[8192];
