@@ -123,9 +123,9 @@ static const struct volsh_command own[] = {
 
 static const struct volsh_command *find_command(const char *name)
 {
-	const struct volsh_command *const all[] = { own, volsh_names, volsh_data };
+	const struct volsh_command *const all[] = { own, volsh_names, volsh_data, volsh_load };
 
-	for (unsigned t = 0; t < 3; t++)
+	for (unsigned t = 0; t < 4; t++)
 		for (const struct volsh_command *c = all[t]; c->name; c++)
 			if (!strcmp(c->name, name))
 				return c;

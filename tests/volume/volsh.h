@@ -31,6 +31,6 @@ int volsh_find(struct volsh *sh, const char *path, struct vol_inode **out);
 /* Its directory and last name. */
 int volsh_parent(struct volsh *sh, const char *path, struct vol_inode **dir, const char **name);
 
-extern const struct volsh_command volsh_names[], volsh_data[]; /* end with name NULL */
+extern const struct volsh_command volsh_names[], volsh_data[], volsh_load[]; /* end with name NULL */
 
 #endif
