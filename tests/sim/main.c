@@ -21,11 +21,11 @@
 
 static const char usage[] =
 	"usage: sim [--nodes N] [--seed S | --seeds A-B] [--steps M] [--users U] [--resources R]\n"
-	"           [--no-leave] [--no-check] [--twice] [--trace] [--time]\n";
+	"           [--no-leave] [--cuts] [--kills] [--no-check] [--twice] [--trace] [--time]\n";
 
 struct totals {
 	uint64_t steps, messages, asts, basts, puts, zero_reads, cancels_won, cancels_lost, joins,
-		leaves, digest;
+		leaves, cuts, deaths, digest;
 };
 
 /* For the handler of a failed assertion: which seed it was. */
@@ -34,8 +34,9 @@ static const struct sim_options *running;
 static void say_repeat(const struct sim_options *o)
 {
 	printf("repeat: sim --nodes %d --users %d --resources %d --steps %" PRIu64 " --seed %" PRIu64
-	       "%s --trace\n",
-	       o->nodes, o->users, o->resources, o->steps, o->seed, o->no_leave ? " --no-leave" : "");
+	       "%s%s%s --trace\n",
+	       o->nodes, o->users, o->resources, o->steps, o->seed, o->no_leave ? " --no-leave" : "",
+	       o->cuts ? " --cuts" : "", o->kills ? " --kills" : "");
 }
 
 static void on_abort(int sig)
@@ -74,6 +75,8 @@ static bool run(const struct sim_options *opt, struct totals *sum)
 	sum->cancels_lost += w->cancels_lost;
 	sum->joins += w->joins;
 	sum->leaves += w->leaves;
+	sum->cuts += w->cuts;
+	sum->deaths += w->deaths;
 	sum->digest = w->digest;
 	world_free(w);
 	running = NULL;
@@ -129,6 +132,10 @@ static void parse(int argc, char **argv, struct args *a)
 				a->opt.trace = true;
 			} else if (strcmp(o, "--no-leave") == 0) {
 				a->opt.no_leave = true;
+			} else if (strcmp(o, "--cuts") == 0) {
+				a->opt.cuts = true;
+			} else if (strcmp(o, "--kills") == 0) {
+				a->opt.kills = true;
 			} else if (strcmp(o, "--no-check") == 0) {
 				a->opt.no_check = true;
 			} else if (strcmp(o, "--twice") == 0) {
@@ -173,9 +180,11 @@ int main(int argc, char **argv)
 	clock_gettime(CLOCK_MONOTONIC, &t1);
 	printf("seeds=%" PRIu64 " failed=%" PRIu64 " nodes=%d steps=%" PRIu64 " messages=%" PRIu64
 	       " asts=%" PRIu64 " basts=%" PRIu64 " puts=%" PRIu64 " zero_reads=%" PRIu64
-	       " cancels=%" PRIu64 "+%" PRIu64 " joins=%" PRIu64 " leaves=%" PRIu64 "\n",
+	       " cancels=%" PRIu64 "+%" PRIu64 " joins=%" PRIu64 " leaves=%" PRIu64 " cuts=%" PRIu64
+	       " deaths=%" PRIu64 "\n",
 	       a.last - a.first + 1, bad, a.opt.nodes, sum.steps, sum.messages, sum.asts, sum.basts,
-	       sum.puts, sum.zero_reads, sum.cancels_won, sum.cancels_lost, sum.joins, sum.leaves);
+	       sum.puts, sum.zero_reads, sum.cancels_won, sum.cancels_lost, sum.joins, sum.leaves, sum.cuts,
+	       sum.deaths);
 	if (a.timing) {
 		double s = (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9;
 

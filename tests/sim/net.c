@@ -27,6 +27,7 @@ struct open_send {
 	struct open_send *next, **pprev;
 	uint64_t token;
 	bool failing; /* will be failed by an EV_SEND_FAILED under way */
+	struct dlm_name ast_of; /* a PROXY_AST: its resource; else len 0 */
 };
 
 struct frame {
@@ -109,6 +110,20 @@ static void frame_free(struct sim_world *w, struct frame *f)
 {
 	w->frames_under_way--;
 	free(f);
+}
+
+bool net_ast_open(struct sim_node *n, const struct dlm_name *name)
+{
+	for (int i = 1; i <= n->w->opt.nodes; i++)
+		for (struct open_send *o = link_of(n->w, n->id, (node_t)i)->opens; o; o = o->next)
+			if (dlm_name_equal(&o->ast_of, name))
+				return true;
+	return false;
+}
+
+bool net_is_cut(struct sim_world *w, node_t a, node_t b)
+{
+	return link_of(w, a, b)->cut;
 }
 
 static void drop_waiting(struct sim_world *w, struct sim_link *l)
@@ -237,10 +252,17 @@ static void tr_send(void *ctx, uint64_t token, node_t to, uint32_t key, uint16_t
 		world_fail(w, "n%d sends %s of %zu bytes to %d", n->id, dlm_msg_name(type), len, to);
 		return;
 	}
+	monitor_send(n, to, key, type, payload, len);
 	f = frame_new(w, n->id, to, payload, len);
 	f->type = type;
 	f->key = key;
 	f->open = open_new(link_of(w, n->id, to), token);
+	if (type == DLM_PROXY_AST_MSG) {
+		struct dlm_wire_ast m;
+
+		if (dlm_get_ast(payload, len, &m) == 0)
+			f->open->ast_of = m.name;
+	}
 	*w->outbox_tail = f;
 	w->outbox_tail = &f->next;
 }
@@ -367,8 +389,12 @@ static void request_arrived(struct sim_node *n, struct frame *f)
 	w->messages++;
 	if (w->opt.trace)
 		trace_request(w, f, &(struct dlm_reply){ .status = -9999 });
+	if (!w->opt.no_check)
+		monitor_request(n, f->from, f->key, f->type, f->payload, f->len);
 	net_input_begin(n);
 	r = handle(n, f);
+	if (!w->opt.no_check)
+		monitor_reply(n, f->from, f->type, &r);
 	if (w->opt.trace)
 		trace_request(w, f, &r);
 	world_mix(w, (uint64_t)f->type << 32 ^ (uint32_t)r.status);
@@ -435,6 +461,11 @@ static void fail_opens(struct sim_node *n, node_t peer, int err, bool failing_on
 
 /* ---- heartbeat and links -------------------------------------------------------------- */
 
+static bool w_dead(const struct sim_world *w, node_t peer)
+{
+	return w->nodes[peer].state == NODE_DEAD;
+}
+
 static bool sees(const struct sim_node *n, node_t peer)
 {
 	return n->live[peer >> 3] & (1 << (peer & 7));
@@ -497,7 +528,7 @@ static void link_up(struct sim_node *n, node_t peer, uint32_t epoch)
 	struct sim_link *l = link_of(n->w, n->id, peer);
 	struct frame *f, *next;
 
-	if (!sees(n, peer) || epoch != l->wire_epoch || l->cut)
+	if (!sees(n, peer) || epoch != l->wire_epoch || l->cut || w_dead(n->w, peer))
 		return;
 	link_lost(n, peer); /* if it had not noticed */
 	trace(n->w, "n%d link to %d up, epoch %u", n->id, peer, epoch);
@@ -536,6 +567,7 @@ void net_cut(struct sim_world *w, node_t a, node_t b)
 	struct sim_link *ab = link_of(w, a, b), *ba = link_of(w, b, a);
 
 	trace(w, "cut %d-%d", a, b);
+	w->cuts++;
 	ab->cut = ba->cut = true;
 	ab->wire_epoch++;
 	ba->wire_epoch = ab->wire_epoch;

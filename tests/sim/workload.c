@@ -119,6 +119,7 @@ static void settle(struct sim_user *u)
 
 	if (!settled(u))
 		return;
+	check_put_over(u);
 	u->refused = u->taken_back = false;
 	switch (u->state) {
 	case USER_LOCKING:

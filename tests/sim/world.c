@@ -127,6 +127,7 @@ void node_kill(struct sim_node *n)
 	trace(n->w, "n%d dies", n->id);
 	n->state = NODE_DEAD;
 	n->life++; /* its events are dropped from now on */
+	check_node_died(n);
 	workload_node_died(n);
 	dlm_free(n->dlm);
 	n->dlm = NULL;
@@ -149,6 +150,7 @@ void world_init(struct sim_world *w, const struct sim_options *opt)
 	}
 	for (int i = 1; i <= opt->nodes; i++)
 		node_start(&w->nodes[i]);
+	faults_start(w);
 }
 
 void world_free(struct sim_world *w)
@@ -195,6 +197,12 @@ static bool step(struct sim_world *w)
 	case EV_YIELD:
 		workload_event(w, &ev);
 		break;
+	case EV_CUT:
+	case EV_HEAL:
+	case EV_KILL:
+	case EV_RESTART:
+		faults_event(w, &ev);
+		break;
 	default:
 		net_event(w, &ev);
 	}
@@ -231,11 +239,15 @@ static bool steps_done(const struct sim_world *w)
 
 void world_run(struct sim_world *w)
 {
-	while (!world_failed(w) && !steps_done(w))
-		if (!step(w))
+	while (!world_failed(w) && !steps_done(w)) {
+		if (!step(w)) {
+			workload_explain(w);
 			world_fail(w, "the traffic dried up");
+		}
+	}
 	w->stage = STAGE_ANSWER;
 	workload_stage(w);
+	phase(w, "every link whole and every node back", faults_over);
 	phase(w, "every request answered", workload_answered);
 	phase(w, "every message answered", net_quiet);
 	if (!world_failed(w) && !w->opt.no_check)

@@ -10,6 +10,8 @@
  *	world.c		clock, event queue, life of a node
  *	net.c		links: order, delay, cut and heal, epochs; heartbeat; transport.h
  *	workload.c	users that lock, convert, cancel, unlock; nodes that join and leave
+ *	monitor.c	every message as it arrives: what would crash a kernel, what is out of order
+ *	faults.c	links that break and come back, nodes that die and come back
  *	check.c		shadow state and invariants across nodes (dlm.md 10.1)
  *	trace.c		one line an event
  *	main.c		seeds, options, verdict
@@ -40,7 +42,8 @@ struct sim_options {
 	bool trace;
 	bool no_leave;	/* nodes stay: less churn of membership */
 	bool no_check;	/* for measuring what checks cost */
-	bool kill;	/* two nodes, one dies, the other goes on */
+	bool cuts;	/* links break and come back */
+	bool kills;	/* nodes die and come back; the cores must know recovery */
 };
 
 /* ---- random ----------------------------------------------------------------- */
@@ -90,6 +93,10 @@ enum sim_event_kind {
 	EV_USER,	/* ptr: struct sim_user, arg: its serial */
 	EV_CANCEL,	/* ptr: struct sim_user, arg: its serial */
 	EV_YIELD,	/* ptr: struct sim_user, arg: its serial */
+	EV_CUT,		/* time to break a link */
+	EV_HEAL,	/* arg: the two ends */
+	EV_KILL,	/* time for a node to die */
+	EV_RESTART,	/* arg: node */
 };
 
 struct sim_event {
@@ -171,6 +178,9 @@ struct sim_res {
 	int handles;	   /* locks from call to gone, all nodes */
 	int views_pr, views_ex;
 	uint64_t count;	   /* last value put */
+	uint64_t before;   /* value before that put */
+	struct sim_user *put_open; /* its request is not over; NULL: over */
+	bool before_ok;	   /* the put may never have arrived: its node died */
 	bool zero_ok;	   /* the value may have been forgotten since (dlm.md 5.3) */
 	/* From the cores, kept by check.c: nodes that call themselves owner, usable. */
 	uint64_t owners;
@@ -205,9 +215,11 @@ struct sim_world {
 	struct frame *outbox_head, **outbox_tail; /* sends of the running input */
 	char failure[512];
 	uint64_t frames_under_way, timer_number;
+	int faults_open; /* links to heal, nodes to restart */
 	struct sim_handle *handles;
 	size_t handles_next;
-	uint64_t messages, asts, basts, cancels_won, cancels_lost, leaves, joins, zero_reads, puts;
+	uint64_t messages, asts, basts, cancels_won, cancels_lost, leaves, joins, zero_reads, puts,
+		cuts, deaths;
 };
 
 /* world.c */
@@ -249,6 +261,9 @@ bool net_quiet(const struct sim_world *w);
 void net_event_drop(struct sim_world *w, const struct sim_event *ev);
 void net_cut(struct sim_world *w, node_t a, node_t b);
 void net_heal(struct sim_world *w, node_t a, node_t b);
+/* Is a PROXY_AST of this node for this resource without an outcome? */
+bool net_ast_open(struct sim_node *n, const struct dlm_name *name);
+bool net_is_cut(struct sim_world *w, node_t a, node_t b);
 /* Around every input of a core: what it sends leaves when the input is over. */
 void net_input_begin(struct sim_node *n);
 void net_input_end(struct sim_node *n);
@@ -271,6 +286,19 @@ void workload_explain(struct sim_world *w);
 size_t sim_res_name(int res, uint32_t gen, uint8_t name[DLM_NAME_MAX]);
 bool sim_res_parse(const uint8_t *name, size_t len, int *res, uint32_t *gen);
 
+/* faults.c */
+void faults_start(struct sim_world *w);
+void faults_event(struct sim_world *w, const struct sim_event *ev);
+/* All links are whole, all nodes that are to come back are there. */
+bool faults_over(const struct sim_world *w);
+
+/* monitor.c */
+void monitor_send(struct sim_node *n, node_t to, uint32_t key, uint16_t type, const void *payload,
+		  size_t len);
+void monitor_request(struct sim_node *n, node_t from, uint32_t key, uint16_t type,
+		     const void *payload, size_t len);
+void monitor_reply(struct sim_node *n, node_t from, uint16_t type, const struct dlm_reply *r);
+
 /* check.c */
 void check_step(struct sim_world *w, struct sim_node *n);
 /* No message under way, no request open: what each node believes must agree. */
@@ -279,9 +307,11 @@ bool check_all_purged(const struct sim_world *w);
 void check_joined(struct sim_node *n);
 void check_view(struct sim_user *u, int mode);
 void check_ast_lvb(struct sim_user *u, const uint8_t *lvb, bool expected);
+void check_put_over(struct sim_user *u);
 void check_put_lvb(struct sim_user *u, uint8_t lvb[DLM_LVB_LEN]);
 void check_handle(struct sim_user *u, int delta);
 void check_node_gone(struct sim_node *n);
+void check_node_died(struct sim_node *n);
 
 /* trace.c */
 #define trace(w, ...)                             \
