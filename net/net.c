@@ -214,7 +214,6 @@ static void on_link_up(void *ctx, node_t node, uint32_t epoch)
 
 	if (net->driver)
 		dlm_link_up(net_driver_dlm(net->driver), node, epoch);
-	net_tell(net, "link-up", node, "");
 	net_changed(net);
 }
 
@@ -223,6 +222,8 @@ static void on_conn_up(void *ctx, node_t node)
 	struct net *net = ctx;
 
 	obey(net, net_quorum_conn_up(&net->quorum, node));
+	/* Also when a silent link is heard again: it was told as down. */
+	net_tell(net, "link-up", node, "");
 	net_changed(net);
 }
 

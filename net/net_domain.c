@@ -39,6 +39,8 @@ static void check_run(void *arg)
 
 		if (n == net->self || !net_map_test(net->live, n) || !row)
 			continue;
+		/* All links were shut before this node came: nothing is known of its link. */
+		info = (struct net_link_info){ .last_error = "" };
 		if (net_links_info(net->links, (node_t)n, &info) &&
 		    info.state == NET_LINK_UP && !info.timed_out)
 			continue;
@@ -112,6 +114,14 @@ int net_wait_connected(struct net *net, struct reason *why)
 
 /* ---- join and leave ----------------------------------------------------------------------------- */
 
+static void tell_member(const struct net_domain *nd, const char *name, node_t node)
+{
+	char words[DLM_DOMAIN_MAX + 16];
+
+	snprintf(words, sizeof(words), "domain=%s", nd->user.name);
+	net_tell(nd->net, name, node, words);
+}
+
 static void on_joined(void *ctx, struct dlm_domain *dom, int err, const char *why)
 {
 	struct net_domain *nd = ctx;
@@ -124,7 +134,7 @@ static void on_joined(void *ctx, struct dlm_domain *dom, int err, const char *wh
 	snprintf(nd->why, sizeof(nd->why), "%s", why ? why : "");
 	pthread_mutex_unlock(&net->lock);
 	if (!err)
-		net_tell(net, "joined", net->self, nd->user.name);
+		tell_member(nd, "joined", net->self);
 	net_changed(net);
 }
 
@@ -137,7 +147,7 @@ static void on_left(void *ctx)
 	nd->left = true;
 	nd->dom = NULL;
 	pthread_mutex_unlock(&net->lock);
-	net_tell(net, "left", net->self, nd->user.name);
+	tell_member(nd, "left", net->self);
 	net_changed(net);
 }
 
@@ -154,7 +164,7 @@ static void on_members(void *ctx, node_t node, bool joined)
 	struct net_domain *nd = ctx;
 
 	if (node != nd->net->self)
-		net_tell(nd->net, joined ? "joined" : "left", node, nd->user.name);
+		tell_member(nd, joined ? "joined" : "left", node);
 	if (nd->user.ops && nd->user.ops->members)
 		nd->user.ops->members(nd->user.ctx, node, joined);
 	net_changed(nd->net);

@@ -41,6 +41,7 @@ struct net_region {
 	/* Negotiation (cluster.md 4.7). */
 	int64_t renewed_ns;	/* end of the lease when it was looked at last */
 	int64_t nego_seen_ns;	/* deadline for which this node has asked or marked itself */
+	node_t nego_asked;	/* whom; only its approval counts, and only for that lease */
 	uint8_t hanging[32];	/* who told us that its write hangs */
 	int64_t nego_check_ns;
 	/* Under net->lock: the outcome of the start. */

@@ -153,6 +153,7 @@ int net_region_start(struct net *net, const struct net_region_config *cfg,
 	r->cfg = *cfg;
 	snprintf(r->name, sizeof(r->name), "%s", cfg->name);
 	snprintf(r->device, sizeof(r->device), "%s", cfg->device);
+	r->nego_asked = NODE_NONE;
 	r->cfg.name = r->name;
 	r->cfg.device = r->device;
 	r->nego_key = net_hb_nego_key(r->name);
@@ -223,10 +224,16 @@ bool net_regions_message(struct net *net, node_t from, const struct net_frame *f
 	if (f->type == NET_HB_NEGO_TIMEOUT) {
 		log_warn(net->log, "heartbeat", "node %u: its writes to %s hang", from, r->device);
 		net_map_set(r->hanging, from);
-	} else if (r->armed && !net_fence_why(&net->fence)) {
+	} else if (r->nego_asked == from && r->nego_seen_ns == net_hb_deadline(r->hb) &&
+		   !net_fence_why(&net->fence)) {
 		log_warn(net->log, "heartbeat", "the storage %s hangs for all nodes; waiting on",
 			 r->device);
 		net_hb_renew(r->hb);
+	} else {
+		/* Our writes do not hang (any more), so others may see our silence and take
+		 * our locks: no agreement of theirs may keep the gate open. */
+		log_warn(net->log, "heartbeat",
+			 "node %u lets us wait for %s, but we did not ask; ignored", from, r->device);
 	}
 	return true;
 }
@@ -267,6 +274,7 @@ static void nego(struct net_region *r, int64_t deadline, int64_t now)
 		if (lowest != net->self) {
 			log_warn(net->log, "heartbeat", "writing to %s hangs; asking node %u",
 				 r->device, lowest);
+			r->nego_asked = (node_t)lowest;
 			nego_send(r, (node_t)lowest, NET_HB_NEGO_TIMEOUT);
 		} else {
 			net_map_set(r->hanging, net->self);
