@@ -6,6 +6,10 @@
  * one runs, a DEREF is deferred (the reply that says "I hold a reference" may be on its
  * way) and a migration does not begin. A receiver that answers REASSERT has asked others
  * for the name meanwhile: the whole round is repeated, so that no BLOCK entry stays.
+ *
+ * When an answer is lost with the link, it may have said that the node holds a reference,
+ * and the repetition will not say so again. So the bit is set, and at the end the node is
+ * asked (REQUERY): one that does not know the resource holds none.
  */
 #include "dlm/dlm_int.h"
 
@@ -29,6 +33,8 @@ static void tell(struct dlm_assert *job, node_t node)
 		 dlm_put_master(&m, buf, sizeof(buf)), assert_sent, job);
 }
 
+static void round_over(struct dlm_assert *job);
+
 static void retry_timer(void *arg)
 {
 	struct dlm_assert *job = arg;
@@ -36,6 +42,7 @@ static void retry_timer(void *arg)
 
 	dlm_map_for_each(n, &again)
 		tell(job, n);
+	round_over(job);
 }
 
 static void tell_later(struct dlm_assert *job, node_t node, uint32_t ms)
@@ -83,12 +90,48 @@ static void end(struct dlm_assert *job)
 	run_next(res);
 }
 
+static void requeried(void *arg, node_t node, int err, int32_t status)
+{
+	struct dlm_assert *job = arg;
+	struct dlm_res *res = job->res;
+
+	dlm_map_clear(&job->open, node);
+	if (err && !dlm_peer_gone(res->dom, node, err)) {
+		dlm_map_set(&job->doubt, node);
+		if (!job->retry_tm.id)
+			dlm_tm_set(res->dom, &job->retry_tm, LINK_MS);
+		return;
+	}
+	if (err || status == NODE_NONE)
+		dlm_map_clear(&res->refs, node);
+	round_over(job);
+}
+
+static void clear_doubts(struct dlm_assert *job)
+{
+	struct dlm_res *res = job->res;
+	struct dlm_wire_ref m = { .node = res->dom->dlm->self, .name = res->name };
+	struct dlm_map ask = job->doubt;
+	uint8_t buf[128];
+
+	job->doubt = (struct dlm_map){ 0 };
+	dlm_map_for_each(n, &ask) {
+		dlm_map_set(&job->open, n);
+		dlm_send(res->dom, n, DLM_MASTER_REQUERY_MSG, buf,
+			 dlm_put_requery(&m, buf, sizeof(buf)), requeried, job);
+	}
+}
+
 static void round_over(struct dlm_assert *job)
 {
 	struct dlm_map left;
 
-	if (!dlm_map_empty(&job->open) || !dlm_map_empty(&job->retry))
+	if (!dlm_map_empty(&job->open) || !dlm_map_empty(&job->retry) || job->retry_tm.id)
 		return;
+	if (!dlm_map_empty(&job->doubt)) {
+		clear_doubts(job);
+		return;
+	}
 	left = job->targets;
 	if (!job->again || job->lost || dlm_map_empty(&left)) {
 		end(job);
@@ -158,6 +201,8 @@ static void assert_sent(void *arg, node_t node, int err, int32_t status)
 	dlm_map_clear(&job->open, node);
 	if (err && !dlm_peer_gone(res->dom, node, err)) {
 		/* Its answer may have said that it holds a reference. */
+		if (!dlm_map_test(&res->refs, node))
+			dlm_map_set(&job->doubt, node);
 		dlm_map_set(&res->refs, node);
 		tell_later(job, node, LINK_MS);
 	} else if (err) {
@@ -170,8 +215,10 @@ static void assert_sent(void *arg, node_t node, int err, int32_t status)
 		else
 			tell_later(job, node, REFUSED_MS);
 	} else {
-		if (status & DLM_ASSERT_REPLY_MASTERY_REF)
+		if (status & DLM_ASSERT_REPLY_MASTERY_REF) {
 			dlm_map_set(&res->refs, node);
+			dlm_map_clear(&job->doubt, node);
+		}
 		if (status & DLM_ASSERT_REPLY_REASSERT)
 			job->again = true;
 	}
@@ -186,6 +233,7 @@ void dlm_assert_node_gone(struct dlm_res *res, node_t node)
 		dlm_map_clear(&job->targets, node);
 		dlm_map_clear(&job->retry, node);
 		dlm_map_clear(&job->derefs, node);
+		dlm_map_clear(&job->doubt, node);
 	}
 	if (res->assert && res->assert->running)
 		round_over(res->assert);

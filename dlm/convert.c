@@ -9,8 +9,8 @@
  * A CONVERT with an open outcome is cleared up by a CANCEL: 0, it was waiting and is taken
  * back, ask again; 10, it is granted, at the old or the new mode. Then a second is left to
  * its AST, and the conversion is asked for again. Whether the first one was handled is not
- * known, so its value block is not believed: none is read going up, zeros are put giving
- * EX up (somebody may have written in between).
+ * known. So none is read going up to EX (from EX to EX it would be written), and zeros are
+ * put giving EX up (somebody may have written in between).
  */
 #include "dlm/dlm_int.h"
 
@@ -211,7 +211,7 @@ static void probe_sent(void *arg, node_t node, int err, int32_t status)
 		dlm_op_wake(op);
 	} else if (status == DLM_CANCELGRANT) {
 		op->doubt = false;
-		op->lvb_lost = true;
+		op->lvb_lost = op->mode == DLM_MODE_EX;
 		memset(op->lvb, 0, DLM_LVB_LEN);
 		op->state = OP_BACKOFF; /* not on the resource: the whole second */
 		dlm_tm_set(op->dom, &op->timer, AST_MS);

@@ -604,6 +604,7 @@ struct dlm_assert {
 	uint32_t flags;
 	bool running, again, lost;
 	struct dlm_map targets, open, retry, derefs;
+	struct dlm_map doubt; /* reference bits that were set because an answer was lost */
 	struct dlm_tm retry_tm;
 	/* Round over; NULL: nothing to do. */
 	void (*done)(struct dlm_res *res, bool lost);

@@ -426,6 +426,8 @@ void dlm_mle_recovered(struct dlm_domain *dom)
 static int32_t yes(struct dlm_res *res, node_t from)
 {
 	dlm_map_set(&res->refs, from);
+	if (res->assert)
+		dlm_map_clear(&res->assert->doubt, from);
 	dlm_assert_all(res, DLM_ASSERT_MLE_CLEANUP);
 	dlm_res_usage(res);
 	return DLM_MASTER_YES;
