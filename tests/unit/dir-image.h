@@ -30,6 +30,8 @@ struct image {
 	struct logger log;
 	int localalloc_mb;	/* 0: what is freed shows at once */
 	enum vol_errors errors;
+	const struct vol_hooks *hooks;
+	void *hooks_ctx;
 };
 
 static void image_emit(struct logger *self, enum log_level level, const char *subsys,
@@ -89,6 +91,7 @@ __attribute__((unused)) static void image_open_slot(struct image *im, unsigned s
 	struct reason why = { 0 };
 	struct vol_opts opts = {
 		.localalloc_mb = im->localalloc_mb, .log = &im->log, .errors = im->errors,
+		.hooks = im->hooks, .hooks_ctx = im->hooks_ctx,
 	};
 	bool ignored;
 
