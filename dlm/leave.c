@@ -130,8 +130,9 @@ static void exit_sent(void *arg, node_t node, int err, int32_t status)
 
 	(void)status;
 	dlm_map_clear(&ms->open, node);
-	if (err && err != -ENOPROTOOPT && err != -ENOTCONN &&
-	    dlm_map_test(&dom->dlm->live, node)) {
+	/* A kernel takes -ENOTCONN for done. But while that node heartbeats it would count us
+	 * as a member on and on, and disallow our next join: again when the link is back. */
+	if (err && err != -ENOPROTOOPT && dlm_map_test(&dom->dlm->live, node)) {
 		dlm_map_set(&ms->retry, node);
 		dlm_tm_set(dom, &ms->pass_timer, RETRY_MS);
 	}

@@ -992,6 +992,22 @@ Test(leave, exit_is_sent_again_until_it_was_handled)
 	cr_assert(!bed_member(a, 2));
 }
 
+/* A link that is down when we leave: found by the simulator, "its former life is still a
+ * member" was the answer to every later join. */
+Test(leave, exit_that_could_not_be_sent_is_sent_when_the_link_is_back)
+{
+	struct bed_node *a = member(1), *b = member(2);
+
+	bed->verdict = lose_exit;
+	bed->loss = -ENOTCONN;
+	bed_leave(b);
+	bed_run(bed, 5000);
+	cr_assert(b->left && !bed_member(a, 2));
+	bed_join(b);
+	bed_run(bed, 5000);
+	cr_assert(b->joined);
+}
+
 Test(leave, a_member_that_dies_need_not_be_told)
 {
 	struct bed_node *b;
