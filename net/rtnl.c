@@ -2,10 +2,11 @@
 /*
  * rtnl.c: watch the local node's address and the link that carries it.
  *
- * A notification says only that something changed; then everything is asked anew, over
- * a second socket. So a lost notification (ENOBUFS), or one that comes before the dump
- * that already showed the change, cannot leave us with a wrong picture: the last dump
- * is later than the last notification read. The kernel fills in the answer to a dump
+ * A notification says only that something changed that may concern us (our address, or
+ * the link that has it; or one was lost, ENOBUFS); then all is asked anew, over a second
+ * socket. So no order of notifications and answers can leave us with a wrong picture: the
+ * last look is later than the last notification that was read. Others are passed over:
+ * a host of containers has thousands a minute. The kernel fills in the answer to a dump
  * while it is asked for, so reading it does not wait for anybody.
  *
  * An address counts as ours if a link has it, or if it is in the prefix of an address
@@ -14,12 +15,15 @@
  */
 #include <errno.h>
 #include <netlink/cache.h>
+#include <netlink/attr.h>
 #include <netlink/errno.h>
+#include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
 #include <netlink/socket.h>
 #include <arpa/inet.h>
+#include <linux/rtnetlink.h>
 #include <string.h>
 #include <sys/socket.h>
 #include "net/nodes.h"
@@ -31,15 +35,16 @@ struct net_rtnl {
 	struct nl_sock *watch, *ask;
 	uint32_t addr;
 	struct net_rtnl_state state;
+	uint64_t looks;
 	net_rtnl_changed_fn changed;
 	void *ctx;
 	struct logger *log;
 };
 
-/* Look into the caches of all addresses and links. */
 struct search {
-	struct nl_cache *links;
+	struct nl_sock *ask;
 	uint32_t addr;
+	int err;
 	struct net_rtnl_state found;
 	char known[160];	/* addresses that there are, for a refusal */
 };
@@ -63,6 +68,7 @@ static void link_state(struct rtnl_link *link, struct net_rtnl_state *st)
 	snprintf(st->link, sizeof(st->link), "%s", name ? name : "?");
 }
 
+/* One address of this host. */
 static void consider(struct nl_object *obj, void *arg)
 {
 	struct rtnl_addr *a = (struct rtnl_addr *)obj;
@@ -73,20 +79,26 @@ static void consider(struct nl_object *obj, void *arg)
 	char buf[NET_ADDR_LEN];
 	uint32_t addr;
 	size_t len;
+	int err;
 
 	if (rtnl_addr_get_family(a) != AF_INET || !local || nl_addr_get_len(local) != 4)
 		return;
 	memcpy(&addr, nl_addr_get_binary_addr(local), 4);
 	addr = ntohl(addr);
-	link = rtnl_link_get(s->links, rtnl_addr_get_ifindex(a));
-	if (!link)
-		return;
 	len = strlen(s->known);
 	snprintf(s->known + len, sizeof(s->known) - len, "%s%s", len ? ", " : "",
 		 net_addr_text(addr, buf));
-	if (addr == s->addr ||
-	    (rtnl_link_get_flags(link) & IFF_LOOPBACK &&
-	     in_prefix(s->addr, addr, (unsigned)rtnl_addr_get_prefixlen(a)))) {
+	if (addr != s->addr &&
+	    !in_prefix(s->addr, addr, (unsigned)rtnl_addr_get_prefixlen(a)))
+		return;
+	err = rtnl_link_get_kernel(s->ask, rtnl_addr_get_ifindex(a), NULL, &link);
+	if (err < 0) {
+		/* Gone since the dump: another notification follows. */
+		if (err != -NLE_OBJ_NOTFOUND && err != -NLE_NODEV)
+			s->err = err;
+		return;
+	}
+	if (addr == s->addr || rtnl_link_get_flags(link) & IFF_LOOPBACK) {
 		link_state(link, &st);
 		/* On two links: the better one counts. */
 		if (!s->found.present || (st.carrier && !s->found.carrier))
@@ -101,16 +113,13 @@ static int search_run(struct net_rtnl *r, struct search *s)
 	int err;
 
 	s->addr = r->addr;
-	err = rtnl_link_alloc_cache(r->ask, AF_UNSPEC, &s->links);
-	if (err < 0)
-		return err;
+	s->ask = r->ask;
+	r->looks++;
 	err = rtnl_addr_alloc_cache(r->ask, &addrs);
 	if (err >= 0)
 		nl_cache_foreach(addrs, consider, s);
 	nl_cache_free(addrs);
-	nl_cache_free(s->links);
-	s->links = NULL;
-	return err;
+	return err < 0 ? err : s->err;
 }
 
 static int sock_open(struct nl_sock **out)
@@ -206,17 +215,61 @@ static bool states_equal(const struct net_rtnl_state *a, const struct net_rtnl_s
 	       a->ifindex == b->ifindex && !strcmp(a->link, b->link);
 }
 
+uint64_t net_rtnl_looks(const struct net_rtnl *r)
+{
+	return r->looks;
+}
+
+/* May this change what we know? The message is the kernel's, but its length is checked. */
+static bool concerns_us(const struct net_rtnl *r, struct nlmsghdr *h)
+{
+	struct nlattr *a;
+	uint32_t addr;
+
+	switch (h->nlmsg_type) {
+	case RTM_NEWLINK:
+	case RTM_DELLINK:
+		return nlmsg_valid_hdr(h, sizeof(struct ifinfomsg)) && r->state.present &&
+		       ((struct ifinfomsg *)nlmsg_data(h))->ifi_index == r->state.ifindex;
+	case RTM_NEWADDR:
+	case RTM_DELADDR:
+		if (!nlmsg_valid_hdr(h, sizeof(struct ifaddrmsg)))
+			return false;
+		if ((int)((struct ifaddrmsg *)nlmsg_data(h))->ifa_index == r->state.ifindex)
+			return true;
+		a = nlmsg_find_attr(h, sizeof(struct ifaddrmsg), IFA_LOCAL);
+		if (!a || nla_len(a) < 4)
+			return false;
+		addr = ntohl(nla_get_u32(a));
+		/* The second: of the loopback link, whose whole prefix is local. */
+		return addr == r->addr ||
+		       in_prefix(r->addr, addr,
+				 ((struct ifaddrmsg *)nlmsg_data(h))->ifa_prefixlen);
+	default:
+		return false;
+	}
+}
+
 void net_rtnl_readable(struct net_rtnl *r)
 {
 	struct net_rtnl_state was = r->state;
 	struct search s = { 0 };
-	char buf[16384];
+	_Alignas(8) char buf[16384];
+	bool look = false;
+	ssize_t n;
 	int err;
 
-	/* What they say is not looked at. Errors (ENOBUFS) are news as well, but end the
-	 * round: the next one would be the same. */
-	while (recv(net_rtnl_fd(r), buf, sizeof(buf), MSG_DONTWAIT) > 0)
-		;
+	while ((n = recv(net_rtnl_fd(r), buf, sizeof(buf), MSG_DONTWAIT | MSG_TRUNC)) > 0) {
+		int left = n > (ssize_t)sizeof(buf) ? (int)sizeof(buf) : (int)n;
+
+		look |= n > (ssize_t)sizeof(buf);
+		for (struct nlmsghdr *h = (void *)buf; nlmsg_ok(h, left); h = nlmsg_next(h, &left))
+			look |= concerns_us(r, h);
+	}
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		look = true; /* ENOBUFS: some were lost */
+	if (!look)
+		return;
 	err = search_run(r, &s);
 	if (err < 0) {
 		log_warn(r->log, "rtnl", "cannot read the host's addresses; the shown state is old "

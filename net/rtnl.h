@@ -39,5 +39,7 @@ void net_rtnl_close(struct net_rtnl *r);
 int net_rtnl_fd(const struct net_rtnl *r);
 void net_rtnl_readable(struct net_rtnl *r);
 const struct net_rtnl_state *net_rtnl_state(const struct net_rtnl *r);
+/* How often all addresses were asked for: once at the start, then per news of ours. */
+uint64_t net_rtnl_looks(const struct net_rtnl *r);
 
 #endif

@@ -179,14 +179,44 @@ Test(rtnl, deleting_the_link_loses_the_address)
 	wait_for(false, false);
 }
 
-Test(rtnl, news_of_others_are_no_change)
+/* Read what is there now. */
+static void read_news(void)
 {
-	struct pollfd p;
+	struct pollfd p = { .fd = net_rtnl_fd(r), .events = POLLIN };
 
-	start_with_carrier();
-	address("v1", 0x0a090002, true);
-	p = (struct pollfd){ .fd = net_rtnl_fd(r), .events = POLLIN };
 	cr_assert_eq(poll(&p, 1, 5000), 1);
 	net_rtnl_readable(r);
+}
+
+Test(rtnl, news_of_other_links_and_addresses_are_passed_over)
+{
+	uint64_t looks;
+
+	start_with_carrier();
+	cr_assert_eq(rtnl_link_veth_add(sk, "w0", "w1", getpid()), 0);
+	read_news();
+	looks = net_rtnl_looks(r);
+	for (unsigned i = 0; i < 20; i++) {
+		address("w0", 0x0a080001 + i, true);
+		link_up("w0", i % 2);
+		read_news();
+	}
+	cr_assert_eq(net_rtnl_looks(r), looks);
 	cr_assert_eq(changes, 0);
+}
+
+/* What was lost may have been ours. */
+Test(rtnl, lost_news_make_it_look)
+{
+	int small = 2048;
+
+	start_with_carrier();
+	cr_assert_eq(setsockopt(net_rtnl_fd(r), SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	cr_assert_eq(rtnl_link_veth_add(sk, "w0", "w1", getpid()), 0);
+	for (unsigned i = 0; i < 100; i++)
+		address("w0", 0x0a080001 + i, true);
+	address("v0", ADDR, false);
+	for (unsigned i = 0; net_rtnl_state(r)->present && i < 100; i++)
+		net_rtnl_readable(r);
+	cr_assert_not(net_rtnl_state(r)->present);
 }
