@@ -68,7 +68,15 @@ int watchdog_start(struct watchdog *w)
 		return err;
 	}
 	if (w->pid == 0) {
-		/* Everything else the daemon has open must not live on with us. */
+		/* What the daemon has open must not live on with us, nor a pipe of whoever
+		 * called mount and waits for its end. */
+		int null = open("/dev/null", O_RDWR);
+
+		if (null >= 0) {
+			dup2(null, STDIN_FILENO);
+			dup2(null, STDOUT_FILENO);
+			dup2(null, STDERR_FILENO);
+		}
 		if (fds[0] != 3)
 			dup2(fds[0], 3);
 		close_range(4, ~0u, 0);

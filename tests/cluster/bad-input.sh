@@ -32,7 +32,7 @@ copy() { cp --sparse=always "$good" "$work/$1" && echo "$work/$1"; }
 
 ok "a volume is made" vol_make good.img 100M
 good=$image
-# offsets: super block at 8192; ocfs2_super_block at +192: s_feature_compat +24, incompat +28
+# offsets: super block at 8192; ocfs2_super_block at +192: s_feature_incompat +32
 sb=$((8192 + 192))
 
 head -c 50M /dev/zero >"$work/zero.img"
@@ -46,13 +46,13 @@ poke "$img" 8192 58
 refused "wrong magic" 33 "OCFS2|super block|signature" 1 "$img"
 
 img=$(copy incompat.img)
-poke "$img" $((sb + 28)) 00000040
+poke "$img" $((sb + 32)) 00000040
 refused "an unknown incompatible feature" 34 "0x40000000" 1 "$img"
 
 img=$(copy tunefs.img)
 debugfs.ocfs2 -R stats "$good" 2>/dev/null >"$work/stats"
 v=$(awk '/Feature Incompat:/ {print $3}' "$work/stats")
-poke "$img" $((sb + 28)) "$(printf '%02x%02x' $(((v | 0x20) & 255)) $((v >> 8)))"
+poke "$img" $((sb + 32)) "$(printf '%02x%02x' $(((v | 0x20) & 255)) $((v >> 8)))"
 refused "an unfinished tunefs" 34 "tunefs" 1 "$img"
 
 img=$(copy short.img)
@@ -85,8 +85,9 @@ refused "an address that is not local" 37 "10.89.0.2" 1 "$good" node=2
 refused "no such address" 37 "10.89.0.77" 1 "$good" ip=10.89.0.77
 
 # port taken
-host 1 bash -c 'exec 5<>/dev/null; exec "$0" "$@"' "$top_builddir/tests/cluster/occupy" 10.89.0.1 7777 &
+nsenter --net="/run/netns/$(ns 1)" "$top_builddir/tests/cluster/occupy" 10.89.0.1 7777 &
 occ=$!
+on_exit "kill $occ 2>/dev/null"
 wait_until 5 eval 'host 1 ss -ltn | grep -q 7777'
 refused "the port is taken" 37 "7777" 1 "$good"
 kill $occ

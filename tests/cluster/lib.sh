@@ -93,7 +93,14 @@ host() {
 	shift
 	nsenter --net="/run/netns/$(ns $n)" "$@"
 }
-no_daemon() { [ -z "$(ip netns pids "$(ns $1)" 2>/dev/null)" ]; }
+no_daemon() {
+	local p
+	for p in $(ip netns pids "$(ns $1)" 2>/dev/null); do
+		case $(cat "/proc/$p/comm" 2>/dev/null) in
+		mount.o2fuse | o2fuse*) return 1 ;;
+		esac
+	done
+}
 
 hosts_up() {
 	local n

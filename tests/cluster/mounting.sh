@@ -21,6 +21,7 @@ is "it is read-only" "$(touch "$m/g" 2>&1 | grep -c 'Read-only')" 1
 ok "and reads" grep -q 1 "$m/f"
 ok "remount read-write" mount -i -o remount,rw "$m"
 ok "it writes again" touch "$m/g"
+ok "a pipe behind mount ends with mount" eval 'umount "$m" && [ -z "$(vol_mount 1 | timeout 60 cat)" ]'
 ok "umount followed at once by mount" eval 'umount "$m" && vol_mount 1'
 ok "the file is there" grep -q 1 "$m/f"
 ok "umount followed at once by a read-only mount" eval 'umount "$m" && vol_mount 1 ro,noatime,nodev,nosuid'
