@@ -143,13 +143,17 @@ void check_ast_lvb(struct sim_user *u, const uint8_t *lvb, bool expected)
 	u->value = r->count;
 }
 
-/* With a node leaving, the value dies if only NL locks are handed over (dlm.md 5.3). */
-static void zero_by_migration(struct sim_world *w)
+/* When a value dies (dlm.md 5.3): with a node leaving, if only NL locks are handed over; with
+ * a node dead and not yet mourned by all, whenever. */
+static void values_at_risk(struct sim_world *w)
 {
-	if (w->leaving)
-		for (int i = 0; i < w->opt.resources; i++)
-			if (!w->res[i].views_pr && !w->res[i].views_ex)
-				w->res[i].zero_ok = true;
+	bool death = w->opt.kills && w->faults_open;
+
+	if (!death && !w->leaving)
+		return;
+	for (int i = 0; i < w->opt.resources; i++)
+		if (death || (!w->res[i].views_pr && !w->res[i].views_ex))
+			w->res[i].zero_ok = true;
 }
 
 /* ---- membership ---------------------------------------------------------------------- */
@@ -481,7 +485,7 @@ void check_step(struct sim_world *w, struct sim_node *n)
 {
 	char why[400];
 
-	zero_by_migration(w);
+	values_at_risk(w);
 	if (n->dlm && !dlm_check(n->dlm, why, sizeof(why)))
 		world_fail(w, "%s", why);
 	if (n->dom)

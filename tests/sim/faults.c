@@ -13,12 +13,12 @@
 
 static void next_cut(struct sim_world *w)
 {
-	world_at(w, rng_range(&w->rng, 50, 1500) * SIM_MS, EV_CUT, 1, NULL, 0);
+	world_at(w, rng_range(&w->rng, 50, 1500) * SIM_MS, EV_CUT, 0, NULL, 0);
 }
 
 static void next_kill(struct sim_world *w)
 {
-	world_at(w, rng_range(&w->rng, 1000, 10000) * SIM_MS, EV_KILL, 1, NULL, 0);
+	world_at(w, rng_range(&w->rng, 1000, 10000) * SIM_MS, EV_KILL, 0, NULL, 0);
 }
 
 void faults_start(struct sim_world *w)
@@ -39,7 +39,7 @@ static void cut(struct sim_world *w)
 		return;
 	net_cut(w, a, b);
 	w->faults_open++;
-	world_at(w, rng_range(&w->rng, 1, 400) * SIM_MS, EV_HEAL, 1, NULL, (uint64_t)a << 8 | b);
+	world_at(w, rng_range(&w->rng, 1, 400) * SIM_MS, EV_HEAL, 0, NULL, (uint64_t)a << 8 | b);
 }
 
 static void kill_one(struct sim_world *w)
@@ -52,7 +52,7 @@ static void kill_one(struct sim_world *w)
 	w->deaths++;
 	w->faults_open++;
 	node_kill(n);
-	world_at(w, rng_range(&w->rng, 3200, 8000) * SIM_MS, EV_RESTART, 1, NULL, n->id);
+	world_at(w, rng_range(&w->rng, 3200, 8000) * SIM_MS, EV_RESTART, 0, NULL, n->id);
 }
 
 void faults_event(struct sim_world *w, const struct sim_event *ev)

@@ -207,7 +207,7 @@ struct sim_world {
 	uint64_t now, seq, step, digest;
 	struct sim_event *heap;
 	size_t heap_len, heap_room;
-	struct sim_node nodes[SIM_NODES_MAX + 1]; /* numbers 1..opt.nodes */
+	struct sim_node nodes[SIM_NODES_MAX + 1]; /* numbers 1..opt.nodes; 0: the world itself */
 	struct sim_link *links; /* [from][to] */
 	struct sim_res res[SIM_RES_MAX];
 	enum sim_stage stage;
