@@ -9,8 +9,9 @@ ok "hosts are up" hosts_up 3
 
 # claim, exit status, pattern of the message, host, image, options...
 refused() {
-	local claim=$1 status=$2 pattern=$3 n=$4 img=$5 out rc
+	local claim=$1 status=$2 pattern=$3 n=$4 img=$5 out rc before
 	shift 5
+	before=$(mountpoint -q "$work/m$n" && echo mounted)
 	out=$(timeout 120 nsenter --net="/run/netns/$(ns $n)" "$mount_o2fuse" "$img" "$work/m$n" \
 		-o "$(mount_opts $n)${1:+,$1}" 2>&1)
 	rc=$?
@@ -22,8 +23,8 @@ refused() {
 	fi
 	# one line for people, no bare errno
 	is "$claim: one line" "$(grep -c . <<<"$out")" 1
-	mountpoint -q "$work/m$n" && is "$claim: not mounted" mounted ""
-	wait_until 10 no_daemon $n || is "$claim: no process is left" "$(ip netns pids "$(ns $n)")" ""
+	is "$claim: nothing is mounted by it" "$(mountpoint -q "$work/m$n" && echo mounted)" "$before"
+	[ -n "$before" ] || wait_until 10 no_daemon $n || is "$claim: no process is left" "$(ip netns pids "$(ns $n)")" ""
 }
 poke() { # image offset hexbytes
 	printf "$(sed 's/../\\x&/g' <<<"$3")" | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
