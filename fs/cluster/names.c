@@ -12,15 +12,23 @@
 #include <sys/stat.h>
 #include "fs/cluster/clu_int.h"
 
-/* The inode behind name, referenced; M(dir) is held. */
+enum { FIND_TRIES = 8 };
+
+/*
+ * The inode behind name, referenced; M(dir) is held. That does not keep out other tasks
+ * of this node: one may remove the name, and wipe what it named, between our look into
+ * the directory and at the inode. So a dead inode is looked up again.
+ */
 static int find(struct clu_inode *dir, const char *name, struct clu_inode **out)
 {
 	struct vol_found f;
-	int err = vol_lookup(dir->vi, name, strlen(name), &f);
+	int err = -ESTALE;
 
-	if (err)
-		return err;
-	err = clu_iget(dir->clu, f.blkno, out);
+	for (unsigned i = 0; i < FIND_TRIES && err == -ESTALE; i++) {
+		err = vol_lookup(dir->vi, name, strlen(name), &f);
+		if (!err)
+			err = clu_iget(dir->clu, f.blkno, out);
+	}
 	if (err == -ESTALE)
 		log_err(dir->clu->log, "names",
 			"entry names a dead inode dir=%llu inode=%llu; unmount all nodes and run "
