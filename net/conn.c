@@ -30,7 +30,8 @@
 #include <unistd.h>
 
 #define LONG_AGO (INT64_MIN / 2)
-#define UNKNOWN_LOG_MS 10000
+/* Refused connections are told at most this often, each kind; all are counted. */
+#define REFUSED_LOG_MS 10000
 
 const char *net_link_state_name(enum net_link_state state)
 {
@@ -247,35 +248,40 @@ static void on_connect(void *arg)
 	net_poll_set(p->poll, NET_POLL_OUT);
 }
 
+static bool may_log(int64_t *logged_ms)
+{
+	int64_t now = net_now_ms();
+
+	if (now - *logged_ms < REFUSED_LOG_MS)
+		return false;
+	*logged_ms = now;
+	return true;
+}
+
 static bool accept_refused(struct net_links *ls, const struct net_node *row, uint32_t addr)
 {
 	struct net_peer *p;
 	char text[NET_ADDR_LEN];
-	int64_t now = net_now_ms();
 
 	if (!row) {
 		ls->refused_unknown++;
-		if (now - ls->unknown_logged_ms >= UNKNOWN_LOG_MS) {
-			ls->unknown_logged_ms = now;
+		if (may_log(&ls->unknown_logged_ms))
 			log_warn(ls->cfg.log, "o2net",
 				 "refused a connection from %s: no node has this address; if it is a "
 				 "node, check ip_address on all nodes", net_addr_text(addr, text));
-		}
 		return true;
 	}
 	p = row->number < NODE_MAX ? ls->peers[row->number] : NULL;
 	if (row->number > ls->cfg.self && p && p->state != NET_LINK_DOWN && p->fd < 0)
 		return false;
 	ls->refused_other++;
-	if (row->number <= ls->cfg.self)
-		log_info(ls->cfg.log, "o2net",
-			 "refused a connection from node %u: the higher number connects", row->number);
-	else if (!p || p->state == NET_LINK_DOWN)
+	if (row->number > ls->cfg.self && (!p || p->state == NET_LINK_DOWN))
 		log_debug(ls->cfg.log, "o2net",
 			  "refused a connection from node %u: it does not heartbeat (yet)", row->number);
-	else
-		log_info(ls->cfg.log, "o2net",
-			 "refused a connection from node %u: its earlier one is still open", row->number);
+	else if (may_log(&ls->other_logged_ms))
+		log_info(ls->cfg.log, "o2net", "refused a connection from node %u: %s", row->number,
+			 row->number <= ls->cfg.self ? "the higher number connects" :
+						       "its earlier one is still open");
 	return true;
 }
 
@@ -512,7 +518,7 @@ int net_links_new(const struct net_links_config *cfg, struct net_links **out)
 	ls->cfg = *cfg;
 	ls->dirty_end = &ls->dirty;
 	ls->dones_end = &ls->dones;
-	ls->unknown_logged_ms = LONG_AGO;
+	ls->unknown_logged_ms = ls->other_logged_ms = LONG_AGO;
 	ls->hook = (struct net_hook){ .fn = net_links_run, .arg = ls };
 	net_loop_hook(cfg->loop, &ls->hook);
 	*out = ls;

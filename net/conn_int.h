@@ -86,7 +86,7 @@ struct net_links {
 	struct net_hook hook;
 	bool shut;
 	uint64_t refused_unknown, refused_other;
-	int64_t unknown_logged_ms;
+	int64_t unknown_logged_ms, other_logged_ms;
 };
 
 /* ---- conn.c: called by conn_io.c ---- */

@@ -52,6 +52,8 @@ struct end {
 	uint32_t epoch;
 	char conn_err_why[200];
 	uint64_t written_token;		/* asked for with the next reply */
+	int refusals;			/* lines of the log that tell of one */
+	struct logger logger;
 };
 
 struct world {
@@ -208,13 +210,24 @@ static inline void accepted(void *ctx, int fd, uint32_t addr)
 	net_links_accept(((struct end *)ctx)->links, fd, addr);
 }
 
+static inline void end_line(struct logger *self, enum log_level level, const char *subsys,
+			    const char *line)
+{
+	struct end *e = (struct end *)((char *)self - offsetof(struct end, logger));
+
+	(void)level;
+	(void)subsys;
+	e->refusals += !strncmp(line, "refused a connection", 20);
+}
+
 static inline void end_start(struct world *w, struct end *e)
 {
 	struct net_links_config cfg = {
-		.loop = w->loop, .self = e->self, .handshake = w->hs,
+		.loop = w->loop, .log = &e->logger, .self = e->self, .handshake = w->hs,
 		.quorum_delay_ms = w->quorum_delay_ms, .ops = &end_ops, .ctx = e,
 	};
 
+	e->logger = (struct logger){ .emit = end_line, .max = LOG_LVL_INFO };
 	cr_assert_eq(net_nodes_new(&e->nodes), 0);
 	for (unsigned int n = 1; n < ENDS; n++) {
 		struct net_node row = { .number = (node_t)n, .port = PORT, .addr = node_addr(n),

@@ -7,8 +7,6 @@
 #include <sys/stat.h>
 #include "net/conffile.h"
 
-TestSuite(conffile, .timeout = 10);
-
 static struct net_conf *parse(const char *text)
 {
 	struct net_conf *conf;

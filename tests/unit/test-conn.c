@@ -89,6 +89,26 @@ Test(conn, refused_without_a_byte)
 	world_end(&w);
 }
 
+/* Whoever may connect could otherwise fill the log. */
+Test(conn, refusals_are_told_once_in_a_while_and_all_counted)
+{
+	struct world w;
+	struct end *e;
+	uint64_t unknown, other;
+
+	world_init(&w);
+	e = end_new(&w, 2);
+	for (int i = 0; i < 20; i++) {
+		raw_closed(raw_connect(node_addr(9), 2));	/* not in the table */
+		raw_closed(raw_connect(node_addr(1), 2));	/* lower than ours */
+	}
+	ON_LOOP(&w, net_links_refused(e->links, &unknown, &other));
+	cr_assert_eq(unknown, 20);
+	cr_assert_eq(other, 20);
+	ON_LOOP(&w, cr_assert_geq(e->refusals, 2); cr_assert_leq(e->refusals, 8));
+	world_end(&w);
+}
+
 Test(conn, differing_time_outs_are_named_on_both_sides)
 {
 	struct world w;

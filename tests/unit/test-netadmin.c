@@ -69,6 +69,7 @@ static void setup(void)
 	struct reason why = { 0 };
 	int fd;
 
+	alarm(250);
 	if (unshare(CLONE_NEWNET) < 0)
 		cr_skip_test("needs a network namespace of its own (root): %s", strerror(errno));
 	loopback_up();
@@ -94,7 +95,7 @@ static void teardown(void)
 	cr_expect_eq(system(cmd), 0);
 }
 
-TestSuite(netadmin, .init = setup, .fini = teardown, .timeout = 200);
+TestSuite(netadmin, .init = setup, .fini = teardown);
 
 static void on_line(struct logger *self, enum log_level level, const char *subsys, const char *line)
 {

@@ -27,6 +27,7 @@ static struct net_nlc_daemon d;
 
 static void namespace(void)
 {
+	alarm(200);
 	if (unshare(CLONE_NEWNET) < 0)
 		cr_skip_test("needs a network namespace of its own (root): %s", strerror(errno));
 }
@@ -53,8 +54,8 @@ static void teardown(void)
 	nlfake_stop(f);
 }
 
-TestSuite(netlink, .init = setup, .fini = teardown, .timeout = 60);
-TestSuite(netlink_alone, .init = namespace, .timeout = 60);
+TestSuite(netlink, .init = setup, .fini = teardown);
+TestSuite(netlink_alone, .init = namespace);
 
 static int64_t now_ms(void)
 {

@@ -19,7 +19,7 @@ static void teardown(void)
 	net_nodes_free(t);
 }
 
-TestSuite(nodes, .init = setup, .fini = teardown, .timeout = 10);
+TestSuite(nodes, .init = setup, .fini = teardown);
 
 static struct net_node row(unsigned number, const char *name, const char *addr)
 {

@@ -24,6 +24,7 @@ static unsigned changes;
 
 static void setup(void)
 {
+	alarm(100);
 	if (unshare(CLONE_NEWNET) < 0)
 		cr_skip_test("needs a network namespace of its own (root): %s", strerror(errno));
 	sk = nl_socket_alloc();
@@ -37,7 +38,7 @@ static void teardown(void)
 	nl_socket_free(sk);
 }
 
-TestSuite(rtnl, .init = setup, .fini = teardown, .timeout = 30);
+TestSuite(rtnl, .init = setup, .fini = teardown);
 
 static void link_up(const char *name, bool up)
 {
