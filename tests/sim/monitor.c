@@ -83,16 +83,16 @@ static void convert_arrives(struct sim_node *n, struct dlm_domain *dom,
 		world_fail(n->w, "n%d: node %d converts a lock whose AST is queued", n->id, m->node);
 }
 
+/*
+ * A DEREF may be overtaken by a whole migration, and then finds the old owner without the
+ * resource, or about to drop its own reference (which a kernel does not survive, dlm.md
+ * 3.8): neither end can know. But an owner must have the reference that is given up.
+ */
 static void deref_arrives(struct sim_node *n, struct dlm_domain *dom, const struct dlm_wire_ref *m)
 {
 	struct dlm_res *res = dlm_res_find(dom, &m->name);
 
-	if (!res)
-		world_fail(n->w, "n%d: node %d drops its reference on what is not there", n->id,
-			   m->node);
-	else if (res->state & DLM_RES_DROPPING_REF)
-		world_fail(n->w, "n%d: node %d drops its reference, and so do we", n->id, m->node);
-	else if (dlm_is_self(dom, res->owner) && !dlm_map_test(&res->refs, m->node))
+	if (res && dlm_is_self(dom, res->owner) && !dlm_map_test(&res->refs, m->node))
 		world_fail(n->w, "n%d: node %d drops a reference that it has not", n->id, m->node);
 }
 
@@ -156,6 +156,7 @@ static bool harmless(uint16_t type, int32_t v)
 	case DLM_PROXY_AST_MSG:
 		return v == DLM_NORMAL || v == DLM_IVLOCKID;
 	case DLM_DEREF_LOCKRES_MSG:
+		return v == 0 || v == 1 || v == -EINVAL;
 	case DLM_MIGRATE_REQUEST_MSG:
 		return v == 0 || v == 1;
 	case DLM_MIG_LOCKRES_MSG:
