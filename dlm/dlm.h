@@ -88,7 +88,9 @@ void dlm_set_table(struct dlm *dlm, const struct dlm_table_entry *table);
 struct dlm_reply {
 	uint32_t sys_status;	/* 0 handled, 1 no handler, 2 too long */
 	int32_t status;		/* handler's result */
-	uint64_t written_token; /* not 0: call dlm_reply_written once it is on the wire */
+	/* Not 0: call dlm_reply_written once it is on the wire. Not needed if it never gets
+	 * there: dlm_link_up and dlm_node_down of that peer stand for it. */
+	uint64_t written_token;
 };
 
 /* A message from peer `from` (the link's node, not what the payload claims). */
@@ -151,6 +153,12 @@ uint32_t dlm_domain_key(const char *name);
  *			the old mode is kept) and no ast() comes; or CANCELGRANT,
  *			too late, the ast() came or will come.
  *
+ * Callbacks are effects: they come when the core's state is complete, some of them before
+ * the call that caused them has returned. So a lock that is refused at once is gone when
+ * dlm_lock() returns, *out included: believe done().
+ * A cancel waits until its request is accepted or refused; of one that is on no queue yet
+ * it is refused with IVLOCKID. An unlock may be called while the answer to a cancel is
+ * open, and waits for it; a second cancel or unlock is refused.
  * ast() may come before done(). bast(mode): this lock is in the way of mode; it
  * may be repeated, and may come while a conversion is under way.
  * lvb in ast(): the 64 bytes fetched with VALBLK, else NULL. All-zero = invalid.

@@ -106,18 +106,26 @@ static void start(struct dlm_res *res)
 	dlm_res_dirty(res); /* deliver, then dlm_migrate_step() */
 }
 
-bool dlm_leave_pass(struct dlm_domain *dom)
+/* In batches: each walks the table from its head. */
+static void start_some(struct dlm_domain *dom)
 {
 	struct dlm_res *res;
 
-	dom->leave_begun = true;
+	if (dom->migrating > AT_ONCE / 2)
+		return;
 	cds_list_for_each_entry(res, &dom->all, all) {
-		if (dom->migrating >= AT_ONCE)
+		if (dom->migrating == AT_ONCE)
 			break;
 		if (dlm_is_self(dom, res->owner) && !res->mig &&
 		    !(res->state & (DLM_RES_LOCAL_WAIT | DLM_RES_DROPPING_REF)))
 			start(res);
 	}
+}
+
+bool dlm_leave_pass(struct dlm_domain *dom)
+{
+	dom->leave_begun = true;
+	start_some(dom);
 	dlm_purge_run(dom);
 	if (!cds_list_empty(&dom->all) || dom->reco.active)
 		return false;
