@@ -85,7 +85,7 @@ static inline void setup(void)
 	}
 	fclose(f);
 	fd = open(disk, O_CREAT | O_RDWR | O_TRUNC, 0600);
-	cr_assert_eq(ftruncate(fd, 1 << 20), 0);
+	cr_assert_eq(ftruncate(fd, 2 << 20), 0);
 	close(fd);
 }
 

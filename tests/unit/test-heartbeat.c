@@ -3,6 +3,7 @@
  * doc/spec/cluster.md section 6, two of them written by a kernel. */
 #include <criterion/criterion.h>
 #include <string.h>
+#include "net/hbscan.h"
 #include "net/heartbeat.h"
 
 enum { THR = 5 };
@@ -233,4 +234,38 @@ Test(heartbeat, steady_after_three_good_iterations_and_three_periods)
 	cr_assert_eq(steady_after("llooo", NET_HB_STEADY), 5, "three blocks of ours");
 	cr_assert_eq(steady_after("eeeeeeeeeeeeeeeeeeee", NET_HB_GIVE_UP), NET_HB_TRIES);
 	cr_assert_eq(steady_after("cccccccccccccccccccc", NET_HB_GIVE_UP), NET_HB_TRIES);
+}
+
+Test(heartbeat, blocks_of_another_size_are_found_when_they_move)
+{
+	static uint8_t region[NET_HB_SCAN_BYTES];
+	struct net_hb_block b = { .seq = 5, .generation = 7, .node = 9 };
+	struct net_hb_found mover;
+	struct net_hb_scan s;
+
+	for (unsigned int n = 0; n < 6; n++) { /* of our own size, packed */
+		b.node = (node_t)n;
+		net_hb_encode(region + 512 * n, 512, &b);
+	}
+	b.node = 9;
+	net_hb_encode(region + 9 * 4096, 4096, &b);
+	net_hb_scan_first(&s, region, sizeof(region), 512);
+	cr_assert_eq(s.n, 1);
+	cr_assert_not(net_hb_scan_again(&s, region, sizeof(region), &mover), "it stands still");
+	b.seq++;
+	net_hb_encode(region + 9 * 4096, 4096, &b);
+	cr_assert(net_hb_scan_again(&s, region, sizeof(region), &mover));
+	cr_assert_eq(mover.node, 9);
+	cr_assert_eq(mover.block_bytes, 4096);
+	cr_assert_not(net_hb_scan_again(&s, region, 9 * 4096 + 512, &mover), "beyond the end");
+
+	b.generation = 0; /* a goodbye, or another node's number: nobody writes there */
+	net_hb_encode(region + 9 * 4096, 4096, &b);
+	net_hb_scan_first(&s, region, sizeof(region), 512);
+	cr_assert_eq(s.n, 0);
+	b.generation = 7;
+	b.node = 8;
+	net_hb_encode(region + 9 * 4096, 4096, &b);
+	net_hb_scan_first(&s, region, sizeof(region), 512);
+	cr_assert_eq(s.n, 0);
 }

@@ -185,6 +185,41 @@ Test(net, refusals_of_the_device_are_explained)
 	host_close(&h, false);
 }
 
+/* A host that sees sectors of 4096 bytes, for the same region. */
+static void *other_size_main(void *arg)
+{
+	static _Alignas(4096) uint8_t block[4096];
+	int fd = open(disk, O_WRONLY | O_DIRECT);
+
+	for (uint64_t seq = 1; !atomic_load((atomic_bool *)arg); seq++) {
+		struct net_hb_block b = { .seq = seq, .generation = 99, .dead_ms = 14000, .node = 3 };
+
+		net_hb_encode(block, sizeof(block), &b);
+		cr_assert_eq(pwrite(fd, block, sizeof(block), OFFSET + 3 * 4096), 4096);
+		usleep(500000);
+	}
+	close(fd);
+	return NULL;
+}
+
+Test(net, another_sector_size_in_the_region_is_refused)
+{
+	struct host h = { 0 };
+	atomic_bool stop = false;
+	pthread_t t;
+
+	pthread_create(&t, NULL, other_size_main, &stop);
+	usleep(200000);
+	host_open(&h, 2);
+	cr_assert_eq(start_region(&h), -EINVAL);
+	cr_assert_eq(h.why.code, EXIT_CLUSTER);
+	cr_assert(strstr(h.why.text, "node 3 heartbeats there with blocks of 4096 bytes, this host "
+				     "would with 512"), "%s", h.why.text);
+	host_close(&h, false);
+	atomic_store(&stop, true);
+	pthread_join(t, NULL);
+}
+
 Test(net, a_taken_port_is_explained)
 {
 	struct host h[2] = { 0 };
