@@ -204,7 +204,7 @@ Test(handler, every_wrong_length_is_refused)
 		for (size_t n = 0; n <= max + 1; n++) {
 			struct dlm_reply r;
 
-			if (n == len || (n > 200 && n % 97 && n < max))
+			if (n == len || (n > 16 && n + 2 < max && n % 37))
 				continue;
 			cr_assert(harmless(types[t], tell_in_vain(2, types[t], buf, n)), "%s %zu",
 				  dlm_msg_name(types[t]), n);
@@ -280,7 +280,7 @@ Test(handler, every_byte_with_every_value)
 		size_t len = good(types[t], right), fields = len < 20 ? len : 20;
 
 		for (size_t at = 0; at < fields; at++) {
-			for (int v = 0; v < 256; v += at < 16 ? 1 : 51) {
+			for (int v = 0; v < 256; v += v < 8 ? 1 : v < 248 ? 31 : 1) {
 				struct dlm_reply r;
 
 				memcpy(buf, right, len);
@@ -290,7 +290,7 @@ Test(handler, every_byte_with_every_value)
 				r = tell(2, types[t], buf, len);
 				cr_assert(r.sys_status == 0 && harmless(types[t], r.status), "%s %zu=%d: %d",
 					  dlm_msg_name(types[t]), at, v, r.status);
-				if (v % 16 == 0)
+				if (v % 31 == 8)
 					lab_check(&lab);
 			}
 		}
@@ -309,7 +309,7 @@ Test(handler, random_bytes)
 	unsigned int seed = 12345;
 
 	lab.bed.verdict = NULL;
-	for (int i = 0; i < 60000; i++) {
+	for (int i = 0; i < 20000; i++) {
 		uint16_t type = types[(unsigned int)rand_r(&seed) % TYPES];
 		size_t len = good(type, buf);
 		int flips = 1 + rand_r(&seed) % 6;
