@@ -196,6 +196,7 @@ static inline void wait_for(atomic_int *what, int value, const char *claim)
 struct taking {
 	struct host *h;
 	int mode;
+	const char *name; /* NULL: M0123 */
 	struct dlm_lock *lock;
 	atomic_int done, granted, blocked, unlocked;
 };
@@ -231,7 +232,8 @@ static inline void take_run(void *arg)
 {
 	struct taking *t = arg;
 
-	cr_assert_eq(dlm_lock(t->h->dom, "M0123", 5, t->mode, 0, &lock_ops, t, &t->lock), 0);
+	cr_assert_eq(dlm_lock(t->h->dom, t->name ? t->name : "M0123", 5, t->mode, 0, &lock_ops, t,
+			      &t->lock), 0);
 }
 
 static inline void give_run(void *arg)

@@ -177,25 +177,35 @@ Test(faults, a_cut_network_stops_the_higher_number_of_two)
 	drop_names();
 }
 
+/* One lock is held by each host and wanted by the other, so that requests go both ways:
+ * the side that dials waits for its link, the other is told that there is none. */
 Test(faults, a_short_cut_is_survived_and_requests_go_on)
 {
 	struct host h[2] = { 0 };
-	struct taking a = { .h = &h[0], .mode = DLM_MODE_EX }, b = { .h = &h[1], .mode = DLM_MODE_EX };
+	struct taking held[2] = { { .h = &h[0], .mode = DLM_MODE_EX, .name = "M0123" },
+				  { .h = &h[1], .mode = DLM_MODE_EX, .name = "M0456" } };
+	struct taking want[2] = { { .h = &h[1], .mode = DLM_MODE_EX, .name = "M0123" },
+				  { .h = &h[0], .mode = DLM_MODE_EX, .name = "M0456" } };
 
 	two_hosts(h, 4);
-	net_post(h[0].net, take_run, &a);
-	wait_for(&a.granted, 1, "granted before the cut");
+	for (int i = 0; i < 2; i++) {
+		net_post(h[i].net, take_run, &held[i]);
+		wait_for(&held[i].granted, 1, "granted before the cut");
+	}
 	atomic_store(&cut, true);
 	break_links();
-	net_post(h[1].net, take_run, &b);
+	for (int i = 0; i < 2; i++)
+		net_post(h[1 - i].net, take_run, &want[i]);
 	sleep(2);
-	cr_assert_eq(atomic_load(&b.granted), 0);
+	cr_assert_eq(want[0].granted + want[1].granted, 0);
 	atomic_store(&cut, false);
-	wait_for(&a.blocked, 1, "the request arrives after the cut");
-	net_post(h[0].net, give_run, &a);
-	wait_for(&b.granted, 1, "and is granted");
-	net_post(h[1].net, give_run, &b);
-	wait_for(&b.unlocked, 1, "and given back");
+	for (int i = 0; i < 2; i++) {
+		wait_for(&held[i].blocked, 1, "the request arrives after the cut");
+		net_post(h[i].net, give_run, &held[i]);
+		wait_for(&want[i].granted, 1, "and is granted");
+		net_post(h[1 - i].net, give_run, &want[i]);
+		wait_for(&want[i].unlocked, 1, "and given back");
+	}
 	/* Past the moment at which the vote of the first loss would have been. */
 	sleep(net_quorum_delay_ms(4) / 1000);
 	cr_assert_eq(h[0].fenced + h[1].fenced + h[0].evicted + h[1].evicted, 0);

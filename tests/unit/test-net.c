@@ -100,6 +100,28 @@ Test(net, other_time_outs_are_refused_by_name)
 	host_close(&h[0], true);
 }
 
+Test(net, a_start_takes_six_seconds_and_eight_after_a_crash)
+{
+	struct host h = { 0 };
+	int64_t took[3];
+
+	host_open(&h, 2);
+	for (int i = 0; i < 3; i++) {
+		int64_t t0 = net_now_ms();
+
+		cr_assert_eq(start_region(&h), 0, "%s", h.why.text);
+		took[i] = net_now_ms() - t0;
+		net_region_stop(h.region, i == 1); /* the second one says goodbye */
+	}
+	h.region = NULL;
+	cr_log_info("start on a fresh slot %d ms, after a crash %d ms, after a goodbye %d ms",
+		    (int)took[0], (int)took[1], (int)took[2]);
+	cr_assert(took[0] >= 6000 && took[0] < 10000);
+	cr_assert(took[1] >= 8000 && took[1] < 12000);
+	cr_assert(took[2] >= 6000 && took[2] < 10000);
+	host_close(&h, false);
+}
+
 /* Another host has the same number: it wrote a block, and goes on writing. */
 Test(net, a_number_in_use_by_another_host_is_refused)
 {
