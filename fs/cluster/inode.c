@@ -71,22 +71,6 @@ static void o_drop(struct clu_inode *ci)
 	ci->o_ready = false;
 }
 
-int clu_ohold(struct clu_inode *ci)
-{
-	bool extra;
-	int err = lc_lock(&ci->o, DLM_MODE_PR, 0);
-
-	if (err)
-		return err;
-	pthread_mutex_lock(&ci->mutex);
-	extra = ci->o_held;
-	ci->o_held = true;
-	pthread_mutex_unlock(&ci->mutex);
-	if (extra)
-		lc_unlock(&ci->o, DLM_MODE_PR);
-	return 0;
-}
-
 int clu_olock_ex(struct clu_inode *ci)
 {
 	return lc_lock(&ci->o, DLM_MODE_EX, LC_NOQUEUE);
@@ -324,6 +308,32 @@ void clu_iput(struct clu_inode *ci)
 	pthread_mutex_unlock(&ci->mutex);
 	if (last && clu_itable_put(ci))
 		clu_inode_evict(ci);
+}
+
+/*
+ * For a new inode, whose O was only asked for. Other tasks of this node may have found
+ * the name already, so the usual rule: one at a time changes how O is held.
+ */
+int clu_ohold(struct clu_inode *ci)
+{
+	bool attached;
+	int err;
+
+	pthread_mutex_lock(&ci->mutex);
+	while (ci->attaching)
+		pthread_cond_wait(&ci->cond, &ci->mutex);
+	attached = ci->attached;
+	if (attached && ci->o_held) {
+		pthread_mutex_unlock(&ci->mutex);
+		return 0;
+	}
+	ci->attaching = attached;
+	pthread_mutex_unlock(&ci->mutex);
+	if (!attached)
+		return attach(ci, ANY_GENERATION, 0);
+	err = o_take(ci, 0);
+	end_attaching(ci, !err);
+	return err;
 }
 
 /* ---- a new inode ------------------------------------------------------------------ */

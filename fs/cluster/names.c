@@ -37,7 +37,7 @@ static int find(struct clu_inode *dir, const char *name, struct clu_inode **out)
 	return err == -ESTALE ? -EIO : err;
 }
 
-int clu_lookup(struct clu_inode *dir, const char *name, clu_attr_fn reply, void *ctx)
+static int lookup_once(struct clu_inode *dir, const char *name, clu_attr_fn reply, void *ctx)
 {
 	struct clu_inode *ci = NULL;
 	int err = clu_mlock(dir, DLM_MODE_PR, 0);
@@ -53,11 +53,22 @@ int clu_lookup(struct clu_inode *dir, const char *name, clu_attr_fn reply, void 
 		err = clu_dentry_attach(dir, ci);
 		if (!err)
 			err = clu_getattr(ci, reply, ctx);
+		if (err == -ESTALE)
+			err = -EAGAIN; /* it died after it was found */
 	}
 	clu_munlock(dir, DLM_MODE_PR);
 	if (ci)
 		clu_iput(ci);
 	return err;
+}
+
+int clu_lookup(struct clu_inode *dir, const char *name, clu_attr_fn reply, void *ctx)
+{
+	int err = -EAGAIN;
+
+	for (unsigned i = 0; i < FIND_TRIES && err == -EAGAIN; i++)
+		err = lookup_once(dir, name, reply, ctx);
+	return err == -EAGAIN ? -ESTALE : err;
 }
 
 /* May names be added to dir? M(dir) EX held. */

@@ -77,6 +77,7 @@ static struct host {
 	struct clu_inode *root;
 	struct logger log;
 	struct reason why;
+	pthread_rwlock_t dir;	/* the kernel's: makers and removers of names, one at a time */
 	atomic_int attrs, pages, names;
 } hosts[HOSTS + 1];
 
@@ -144,6 +145,7 @@ static void open_host(struct host *h)
 				 .ops_ctx = h };
 
 	h->log = (struct logger){ emit, LOG_LVL_INFO };
+	pthread_rwlock_init(&h->dir, NULL);
 	memset(&h->why, 0, sizeof(h->why));
 	snprintf(name, sizeof(name), "host%u", h->node);
 	if (blockdev_open(image, 0, &h->dev, &h->why) ||
@@ -597,7 +599,14 @@ struct storm {
 	int errors;
 };
 
-/* What the kernel does for a path: lookup, use, forget; errors only where a name is gone. */
+static void wrong(struct storm *s, const char *what, int err)
+{
+	printf("# host%u: %s: %d\n", s->host, what, err);
+	s->errors = err;
+}
+
+/* What the kernel does for a path: lookup, use, forget; errors only where a name is gone.
+ * It looks known names up again with nothing held. */
 static void *storm(void *arg)
 {
 	struct storm *s = arg;
@@ -614,29 +623,33 @@ static void *storm(void *arg)
 		snprintf(name, sizeof(name), "s%u", rand_r(&seed) % 6);
 		switch (rand_r(&seed) % 4) {
 		case 0:
+			pthread_rwlock_wrlock(&h->dir);
 			err = clu_create(h->root, name, &new, count_in, &e);
+			pthread_rwlock_unlock(&h->dir);
 			if (err && err != -EEXIST)
-				s->errors = err;
+				wrong(s, "create", err);
 			break;
 		case 1:
+			pthread_rwlock_wrlock(&h->dir);
 			err = clu_unlink(h->root, name, false);
+			pthread_rwlock_unlock(&h->dir);
 			if (err && err != -ENOENT)
-				s->errors = err;
+				wrong(s, "unlink", err);
 			break;
 		default:
 			err = clu_lookup(h->root, name, count_in, &e);
 			if (err && err != -ENOENT)
-				s->errors = err;
+				wrong(s, "lookup", err);
 			if (err || !e.ci)
 				break;
 			clu_ihold(e.ci);
 			err = clu_open(e.ci, true);
 			if (err && err != -ESTALE)
-				s->errors = err;
+				wrong(s, "open", err);
 			if (!err) {
 				err = clu_write(e.ci, "x", 1, 0, true, false, &done);
 				if (err)
-					s->errors = err;
+					wrong(s, "write", err);
 				clu_close(e.ci, true);
 			}
 			clu_iput(e.ci);
