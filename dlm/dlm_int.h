@@ -392,6 +392,8 @@ uint32_t dlm_name_hash(const struct dlm_name *name);
 #define DLM_LOCK_BAST 0x02u	/* for its BAST; with both, the AST is first */
 #define DLM_LOCK_RESEND 0x04u	/* its AST may have arrived already */
 #define DLM_LOCK_LVB 0x08u	/* own PR or EX lock, secondary: res->lvb is its value */
+#define DLM_LOCK_AT_OLD 0x10u	/* own lock, resource handed to us: the old owner had it, */
+#define DLM_LOCK_AT_OLD_WAITS 0x20u /* and there it was waiting (handover.c) */
 
 struct dlm_lock {
 	struct cds_list_head q;	   /* on queue `list` of res */
@@ -652,6 +654,16 @@ struct dlm_reply dlm_migrate_handler(struct dlm_domain *dom, node_t from,
 				     const struct dlm_wire_migrate *m);
 struct dlm_reply dlm_mig_handler(struct dlm_domain *dom, node_t from,
 				 const struct dlm_wire_mig *m);
+
+/* ---- own locks at the target (handover.c) ------------------------------------------ */
+
+void dlm_handover_begin(struct dlm_res *res);
+/* The old owner's list has this lock of ours, on that queue. */
+void dlm_handover_seen(struct dlm_lock *lock, int list);
+/* The list is complete. */
+void dlm_handover_listed(struct dlm_res *res);
+/* The old owner has confirmed: requests without an outcome are decided here. */
+void dlm_handover_settle(struct dlm_res *res);
 
 /* ---- death (recovery.c) ----------------------------------------------------------- */
 

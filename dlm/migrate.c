@@ -281,6 +281,7 @@ static void told_old(struct dlm_res *res, bool lost)
 	(void)lost;
 	mig_free(res->mig);
 	res->dom->stats.migrations++;
+	dlm_handover_settle(res);
 	dlm_res_clear(res, DLM_RES_MIGRATING);
 }
 
@@ -416,6 +417,7 @@ static void take_lock(struct dlm_res *res, const struct dlm_wire_mig_lock *l, co
 	struct dlm_lock *lock = dlm_lock_find(res, l->node, l->cookie);
 
 	if (dlm_is_self(dom, l->node)) {
+		dlm_handover_seen(lock, l->list);
 		if (lock->list == l->list) /* the old owner's order; nothing else of it changes */
 			dlm_lock_move(lock, res, l->list);
 	} else if (!lock) {
@@ -472,6 +474,7 @@ static struct dlm_res *receive(struct dlm_domain *dom, node_t from, const struct
 	mig->old = from;
 	mig->target = dom->dlm->self;
 	res->mig = mig;
+	dlm_handover_begin(res);
 	dlm_res_set(res, DLM_RES_MIGRATING);
 	memset(res->lvb, 0, DLM_LVB_LEN);
 	dlm_res_set_owner(res, dom->dlm->self);
@@ -505,8 +508,10 @@ struct dlm_reply dlm_mig_handler(struct dlm_domain *dom, node_t from,
 			take_lock(res, &m->locks[i], m->lvb);
 	}
 	dlm_map_clear(&res->refs, dom->dlm->self);
-	if (m->flags & DLM_MRES_ALL_DONE)
+	if (m->flags & DLM_MRES_ALL_DONE) {
+		dlm_handover_listed(res);
 		tell_all(res->mig);
+	}
 	return dlm_reply_status(0);
 }
 

@@ -11,6 +11,8 @@ for nodes in 1 2 3 4 6 8; do
 done
 ok "a node dies now and then, the only other one goes on" \
 	timeout 500 "$sim" --nodes 2 --kills --seeds 1-3 --steps 15000
+ok "links break and come back" \
+	timeout 500 "$sim" --nodes 4 --cuts --seeds 1-3 --steps 15000
 ok "two runs of a seed are the same, event for event" \
 	timeout 500 "$sim" --nodes 5 --seeds 7-8 --steps 5000 --twice
 ok "a usage error says so" bash -c "'$sim' --nodes 0; [ \$? = 2 ]"

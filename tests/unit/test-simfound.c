@@ -4,6 +4,7 @@
  * comment tells the story: what was seen, why, how it would show today.
  */
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include "tests/unit/dlm-user.h"
 
 #define NL DLM_MODE_NL
@@ -127,4 +128,82 @@ Test(simfound, a_node_with_locks_and_open_requests_can_be_dropped)
 		dlm_free(lab.bed.n[i].dlm);
 		lab.bed.n[i].dlm = NULL;
 	}
+}
+
+/* ---- with links that break (sim --cuts) ------------------------------------------------- */
+
+static uint16_t lost_type;
+static enum bed_fate lost_first, lost_later;
+
+static enum bed_fate lose(struct lab *l, const struct bed_msg *msg)
+{
+	if (msg->type != lost_type || msg->from != 2)
+		return BED_DELIVER;
+	return l->arg++ ? lost_later : lost_first;
+}
+
+/*
+ * Readers saw an old value. A CONVERT that gave up EX with a value was lost with its link;
+ * the question what became of it was answered "granted", a second later it would have been
+ * asked for again, with zeros. In that second the resource was handed to the asking node.
+ * As the new owner it granted the conversion from its queue, without any value, so the one
+ * from before stayed.
+ */
+Test(simfound, lost_convert_of_a_node_that_becomes_owner_voids_the_value)
+{
+	user_hold(&lab, &b, 1, "v", NL, 0);
+	user_hold(&lab, &a, 2, "v", EX, DLM_LKF_VALBLK);
+	user_convert(&lab, &a, EX, DLM_LKF_VALBLK, 5);
+	lab_run(&lab, 20);
+	cr_assert_eq(lab_res(&lab, 1, "v")->owner, 1);
+	cr_assert_eq(lab_res(&lab, 1, "v")->lvb[0], 5);
+	lost_type = DLM_CONVERT_LOCK_MSG;
+	lost_first = lost_later = BED_LOSE;
+	lab.arg = 0;
+	lab.verdict = lose;
+	user_convert(&lab, &a, PR, DLM_LKF_VALBLK, 7);
+	lab_run(&lab, 500);
+	cr_assert_eq(bed_find(&lab.bed, DLM_UNLOCK_LOCK_MSG, 2, 1, 0)->status, DLM_CANCELGRANT);
+	user_unlock(&lab, &b, 0, 0);
+	user_unlock(&lab, &m, 0, 0);
+	bed_leave(&lab.bed.n[1]);
+	lab_run(&lab, 3000);
+	cr_assert_eq(lab_res(&lab, 2, "v")->owner, 2);
+	cr_assert_eq(a.done, DLM_NORMAL);
+	cr_assert_eq(lab_mode(&lab, 2, "v", &a), PR);
+	cr_assert(dlm_lvb_is_zero(lab_res(&lab, 2, "v")->lvb));
+}
+
+/*
+ * Two holders of EX on one node's books, and a value put twice. The answer to an UNLOCK was
+ * lost, others took the lock and wrote, then the resource was handed to the unlocking node:
+ * it had its old EX still on its queue, and as owner it unlocked it again, with its value.
+ */
+Test(simfound, handled_unlock_of_a_node_that_becomes_owner_is_not_done_again)
+{
+	struct dlm_res *res;
+
+	user_hold(&lab, &m, 1, "v", NL, 0);
+	user_hold(&lab, &b, 2, "v", NL, 0); /* first on the queue: node 2 gets the resource */
+	user_hold(&lab, &a, 2, "v", EX, DLM_LKF_VALBLK);
+	lost_type = DLM_UNLOCK_LOCK_MSG;
+	lost_first = BED_LOSE_REPLY;
+	lost_later = BED_LOSE;
+	lab.arg = 0;
+	lab.verdict = lose;
+	user_unlock(&lab, &a, DLM_LKF_VALBLK, 5);
+	user_hold(&lab, &c, 3, "v", EX, DLM_LKF_VALBLK);
+	cr_assert_eq(c.lvb[0], 5);
+	user_convert(&lab, &c, EX, DLM_LKF_VALBLK, 9);
+	user_unlock(&lab, &m, 0, 0);
+	lab_run(&lab, 20);
+	bed_leave(&lab.bed.n[1]);
+	lab_run(&lab, 3000);
+	res = lab_res(&lab, 2, "v");
+	cr_assert_eq(res->owner, 2);
+	cr_assert_eq(a.unlock_asts, 1);
+	cr_assert_eq(lab_mode(&lab, 2, "v", &c), EX);
+	user_unlock(&lab, &c, 0, 0);
+	lab_run(&lab, 50);
+	cr_assert_eq(res->lvb[0], 9);
 }
