@@ -6,7 +6,7 @@
 #include <pthread.h>
 
 #include "dir-image.h"
-#include "fs/volume/vol_int.h"
+#include "fs/volume/dir_int.h"
 
 #define OPTIONS "-b 4K -C 4K -N 2 -J size=4M "
 
@@ -400,4 +400,241 @@ Test(names, a_damaged_indexed_directory_gives_errors_and_nothing_worse)
 Test(names, a_damaged_index_in_one_block_gives_errors_and_nothing_worse)
 {
 	damage("-b 4K -C 4K -N 1 -J size=4M --fs-features=noinline-data", 60, 60);
+}
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+Test(names, lengths_and_bytes_of_names)
+{
+	struct vol_new what = { .mode = S_IFREG | 0644 };
+	struct vol_inode *root, *inode;
+	struct vol_found f;
+	char name[300];
+	struct image im;
+	blkno_t sysdir;
+
+	image_make(&im, 100, OPTIONS);
+	image_open(&im);
+	sysdir = vol_info(im.vol)->sysdir_blkno;
+	root = vol_root(im.vol);
+	memset(name, 'n', sizeof(name));
+	cr_assert_eq(vol_create(root, name, 256, &what, &inode), -ENAMETOOLONG);
+	cr_assert_eq(vol_lookup(root, name, 256, &f), -ENAMETOOLONG);
+	cr_assert_eq(vol_create(root, name, 0, &what, &inode), -EINVAL);
+	cr_assert_eq(vol_create(root, ".", 1, &what, &inode), -EEXIST);
+	cr_assert_eq(vol_create(root, "..", 2, &what, &inode), -EEXIST);
+	cr_assert_eq(vol_create(root, "a/b", 3, &what, &inode), -EINVAL);
+	cr_assert_eq(vol_create(root, "a\0b", 3, &what, &inode), -EINVAL);
+	cr_assert_eq(vol_create(root, name, 255, &what, &inode), 0);
+	vol_iput(inode);
+	cr_assert_eq(vol_lookup(root, name, 255, &f), 0);
+	cr_assert_eq(vol_lookup(root, name, 254, &f), -ENOENT);
+	cr_assert_eq(vol_create(root, "x", 1, &what, &inode), 0);
+	cr_assert_eq(vol_lookup(inode, "y", 1, &f), -ENOTDIR);
+	cr_assert_eq(vol_create(inode, "y", 1, &what, &inode), -ENOTDIR);
+	vol_iput(inode);
+	what = (struct vol_new){ .mode = S_IFLNK | 0777, .target = "" };
+	cr_assert_eq(vol_create(root, "l", 1, &what, &inode), -ENOENT);
+	image_close(&im, false);
+	image_check(&im, sysdir);
+	image_free(&im);
+}
+
+Test(names, link_counts_have_a_limit)
+{
+	struct vol_inode *root, *file, *dir;
+	struct image im;
+
+	image_make(&im, 100, OPTIONS "--fs-features=noindexed-dirs");
+	image_open(&im);
+	root = vol_root(im.vol);
+	file = make(root, "file", S_IFREG | 0644);
+	dir = make(root, "dir", S_IFDIR | 0755);
+	file->nlink = 31999;
+	cr_assert_eq(vol_link(root, "last", 4, file), 0);
+	cr_assert_eq(vol_link(root, "more", 4, file), -EMLINK);
+	dir->nlink = 32000;
+	{
+		struct vol_new what = { .mode = S_IFDIR | 0755 };
+		struct vol_inode *inode;
+
+		cr_assert_eq(vol_create(dir, "sub", 3, &what, &inode), -EMLINK);
+	}
+	vol_iput(file);
+	vol_iput(dir);
+	image_close(&im, false);
+	image_free(&im);
+}
+
+Test(names, a_removed_directory_takes_no_names)
+{
+	struct vol_new what = { .mode = S_IFREG | 0644 };
+	struct vol_inode *root, *dir, *file, *inode;
+	struct vol_rename r;
+	struct image im;
+	blkno_t sysdir;
+
+	image_make(&im, 100, OPTIONS);
+	image_open(&im);
+	sysdir = vol_info(im.vol)->sysdir_blkno;
+	root = vol_root(im.vol);
+	dir = make(root, "dir", S_IFDIR | 0755);
+	file = make(root, "file", S_IFREG | 0644);
+	cr_assert_eq(vol_unlink(root, "dir", 3, dir), 0);
+	cr_assert_eq(vol_create(dir, "x", 1, &what, &inode), -ENOENT);
+	cr_assert_eq(vol_link(dir, "x", 1, file), -ENOENT);
+	r = (struct vol_rename){ root, dir, "file", "x", 4, 1, file, NULL };
+	cr_assert_eq(vol_rename(&r), -ENOENT);
+	cr_assert_eq(vol_unlink(root, "dir", 3, dir), -ENOENT);
+	cr_assert_eq(vol_wipe(dir), 0);
+	vol_iput(dir);
+	vol_iput(file);
+	image_close(&im, false);
+	image_check(&im, sysdir);
+	image_free(&im);
+}
+
+Test(names, a_read_only_volume_refuses_and_stays_as_it_is)
+{
+	struct vol_new what = { .mode = S_IFREG | 0644 };
+	struct vol_inode *root, *file, *inode;
+	struct vol_found f;
+	struct image im;
+	blkno_t sysdir;
+
+	image_make(&im, 100, OPTIONS);
+	image_open(&im);
+	sysdir = vol_info(im.vol)->sysdir_blkno;
+	root = vol_root(im.vol);
+	file = make(root, "file", S_IFREG | 0644);
+	cr_assert_eq(vol_set_readonly(im.vol, true), 0);
+	cr_assert_eq(vol_create(root, "x", 1, &what, &inode), -EROFS);
+	cr_assert_eq(vol_unlink(root, "file", 4, file), -EROFS);
+	cr_assert_eq(vol_link(root, "again", 5, file), -EROFS);
+	cr_assert_eq(vol_lookup(root, "file", 4, &f), 0);
+	cr_assert_eq(file->nlink, 1);
+	cr_assert_eq(vol_set_readonly(im.vol, false), 0);
+	cr_assert_eq(vol_unlink(root, "file", 4, file), 0);
+	cr_assert_eq(vol_wipe(file), 0);
+	vol_iput(file);
+	image_close(&im, false);
+	image_check(&im, sysdir);
+	image_free(&im);
+}
+
+/* Create until there is no room, remove half, go on. */
+static void fill_up(const char *options, uint16_t mode)
+{
+	struct vol_new what = { .mode = mode, .target = NULL };
+	struct vol_inode *root, *inode;
+	char name[300], target[4000];
+	unsigned n = 0, full = 0;
+	struct image im;
+	blkno_t sysdir;
+	int err;
+
+	memset(target, 't', sizeof(target));
+	target[3999] = 0;
+	what.target = target;
+	image_make(&im, 40, options);
+	image_open(&im);
+	sysdir = vol_info(im.vol)->sysdir_blkno;
+	root = vol_root(im.vol);
+	for (int round = 0; round < 3; round++) {
+		for (err = 0; !err; n += !err) {
+			snprintf(name, sizeof(name), "%0200u", n);
+			err = vol_create(root, name, 200, &what, &inode);
+			if (!err)
+				vol_iput(inode);
+		}
+		cr_assert_eq(err, -ENOSPC, "create %u: %d", n, err);
+		cr_assert(!vol_is_stopped(im.vol));
+		full = n;
+		for (unsigned k = 0; k < full; k += 2) {
+			snprintf(name, sizeof(name), "%0200u", k);
+			if (get(im.vol, root, name, &inode))
+				continue;
+			err = vol_unlink(root, name, 200, inode);
+			cr_assert(err == 0 || err == -ENOSPC, "unlink %d", err);
+			if (!err)
+				cr_assert_eq(vol_wipe(inode), 0);
+			vol_iput(inode);
+		}
+		cr_assert_eq(vol_tl_flush(im.vol), 0);
+	}
+	cr_assert(!vol_is_stopped(im.vol));
+	image_close(&im, false);
+	image_check(&im, sysdir);
+	image_free(&im);
+}
+
+Test(names, a_full_volume_refuses_files_and_stays_whole)
+{
+	fill_up("-b 4K -C 4K -N 1 -J size=4M", S_IFREG | 0644);
+}
+
+Test(names, a_full_volume_refuses_directories_and_stays_whole)
+{
+	fill_up("-b 4K -C 4K -N 1 -J size=4M --fs-features=noinline-data", S_IFDIR | 0755);
+}
+
+Test(names, a_full_volume_refuses_links_and_stays_whole)
+{
+	fill_up("-b 1K -C 4K -N 1 -J size=4M --fs-features=nodiscontig-bg", S_IFLNK | 0777);
+}
+
+/* ---- the other hash -------------------------------------------------------------------------- */
+
+Test(names, names_indexed_by_unsigned_bytes_are_found_and_removed)
+{
+	static const char name[] = "caf\xc3\xa9";
+	struct dx_hash as_signed, as_unsigned;
+	struct vol_inode *root, *dir, *file;
+	struct vol_new what = { .mode = S_IFREG | 0644 };
+	struct dx_place place;
+	struct jhandle *h;
+	struct vol_found f;
+	struct image im;
+	blkno_t sysdir;
+	unsigned moved = 0;
+
+	image_make(&im, 100, OPTIONS "--fs-features=noinline-data");
+	image_open(&im);
+	sysdir = vol_info(im.vol)->sysdir_blkno;
+	root = vol_root(im.vol);
+	dir = make(root, "dir", S_IFDIR | 0755);
+	file = make(dir, name, S_IFREG | 0644);
+	as_signed = dx_name_hash(im.vol, name, strlen(name), false);
+	as_unsigned = dx_name_hash(im.vol, name, strlen(name), true);
+	/* As a kernel from 6.2 on writes it. */
+	cr_assert_eq(dx_place(dir, as_signed, &place), 0);
+	cr_assert_eq(jh_begin(im.vol, 2, &h), 0);
+	cr_assert_eq(dx_join(h, dir, &place), 0);
+	for (unsigned i = 0; i < le16toh(place.list->de_num_used); i++) {
+		struct ocfs2_dx_entry *e = &place.list->de_entries[i];
+
+		if (le32toh(e->dx_major_hash) != as_signed.major)
+			continue;
+		e->dx_major_hash = htole32(as_unsigned.major);
+		e->dx_minor_hash = htole32(as_unsigned.minor);
+		moved++;
+	}
+	cr_assert_eq(jh_end(h, false), 0);
+	dx_place_put(&place);
+	cr_assert_eq(moved, 1);
+	cr_assert_eq(vol_lookup(dir, name, strlen(name), &f), 0);
+	cr_assert_eq(f.blkno, file->blkno);
+	{
+		struct vol_inode *inode;
+
+		cr_assert_eq(vol_create(dir, name, strlen(name), &what, &inode), -EEXIST);
+	}
+	cr_assert_eq(vol_unlink(dir, name, strlen(name), file), 0);
+	cr_assert_eq(vol_wipe(file), 0);
+	cr_assert_eq(vol_lookup(dir, name, strlen(name), &f), -ENOENT);
+	vol_iput(file);
+	vol_iput(dir);
+	image_close(&im, false);
+	image_check(&im, sysdir);
+	image_free(&im);
 }

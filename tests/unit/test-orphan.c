@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* test-orphan.c: from the last name to the last block, also over crashes. */
 #include "dir-image.h"
-#include "fs/volume/vol_int.h"
+#include "fs/volume/dir_int.h"
 
 #define OPTIONS "-b 4K -C 4K -N 2 -J size=4M "
 
@@ -345,6 +345,47 @@ Test(orphan, a_crash_in_the_middle_of_wiping_is_taken_up_again)
 	image_open_slot(&im, 0, &replayed);
 	cr_assert(replayed);
 	wipe_all(0);
+	finish();
+}
+
+/* As a kernel node leaves it that died in the middle of an extending direct write. */
+Test(orphan, a_direct_write_of_a_dead_node_is_ended)
+{
+	struct vol_inode *root, *inode, *od;
+	char name[DIO_ORPHAN_NAME_LEN + 1];
+	struct orphans o;
+	struct jhandle *h;
+	struct buf *di;
+
+	setup(OPTIONS);
+	root = vol_root(im.vol);
+	inode = make(root, "direct", S_IFREG | 0644);
+	put_text(inode, 40000, 0);
+	snprintf(name, sizeof(name), "dio-%016llx", (unsigned long long)inode->blkno);
+	cr_assert_eq(orphan_dir_lock(im.vol, 0, &od), 0);
+	cr_assert_eq(dir_prepare(od, name, DIO_ORPHAN_NAME_LEN), 0);
+	cr_assert_eq(jh_begin(im.vol, DIR_ADD_CREDITS + 1, &h), 0);
+	cr_assert_eq(dir_add(h, od, name, DIO_ORPHAN_NAME_LEN, inode->blkno, OCFS2_FT_REG_FILE), 0);
+	cr_assert_eq(inode_buf(inode, &di), 0);
+	cr_assert_eq(jh_write(h, di, inode), 0);
+	inode->flags |= OCFS2_DIO_ORPHANED_FL;
+	inode->size = 5000;	/* two of ten clusters */
+	cr_assert_eq(inode_store(h, inode), 0);
+	bc_put(di);
+	cr_assert_eq(jh_end(h, false), 0);
+	orphan_done(im.vol, od);
+
+	o = orphans(0);
+	cr_assert_eq(o.n, 1);
+	cr_assert_eq(o.dio, 1);
+	cr_assert_eq(vol_wipe(inode), -EINVAL, "it has a name");
+	cr_assert_eq(vol_dio_orphan_end(inode), 0);
+	cr_assert_eq(orphans(0).n, 0);
+	cr_assert_eq(inode->clusters, 2);
+	cr_assert_eq(inode->size, 5000);
+	cr_assert(!(inode->flags & OCFS2_DIO_ORPHANED_FL));
+	cr_assert_eq(inode->nlink, 1);
+	vol_iput(inode);
 	finish();
 }
 

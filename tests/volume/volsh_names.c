@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include "tests/volume/volsh.h"
 
 static int make(struct volsh *sh, const char *path, mode_t mode, const char *target)
@@ -33,6 +34,28 @@ static int do_mkdir(struct volsh *sh, char **w, unsigned n)
 {
 	(void)n;
 	return make(sh, w[0], S_IFDIR | 0755, NULL);
+}
+
+/* mknod PATH b|c|p|s [MAJOR MINOR] */
+static int do_mknod(struct volsh *sh, char **w, unsigned n)
+{
+	mode_t type = w[1][0] == 'b' ? S_IFBLK : w[1][0] == 'c' ? S_IFCHR :
+		      w[1][0] == 'p' ? S_IFIFO : S_IFSOCK;
+	struct vol_new what = { .mode = (uint16_t)(type | 0644) };
+	struct vol_inode *dir, *inode;
+	const char *name;
+	int err;
+
+	if (n == 4)
+		what.rdev = makedev((unsigned)atoi(w[2]), (unsigned)atoi(w[3]));
+	err = volsh_parent(sh, w[0], &dir, &name);
+	if (err)
+		return err;
+	err = vol_create(dir, name, strlen(name), &what, &inode);
+	if (!err)
+		vol_iput(inode);
+	vol_iput(dir);
+	return err;
 }
 
 static int do_symlink(struct volsh *sh, char **w, unsigned n)
@@ -231,6 +254,7 @@ const struct volsh_command volsh_names[] = {
 	{ "many", "COUNT PREFIX", 2, 2, do_many },
 	{ "rmmany", "COUNT PREFIX", 2, 2, do_rmmany },
 	{ "mkdir", "PATH", 1, 1, do_mkdir },
+	{ "mknod", "PATH b|c|p|s [MAJOR MINOR]", 2, 4, do_mknod },
 	{ "symlink", "TARGET PATH", 2, 2, do_symlink },
 	{ "readlink", "PATH", 1, 1, do_readlink },
 	{ "rm", "PATH", 1, 1, do_rm },
