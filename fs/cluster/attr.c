@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include "fs/cluster/clu_int.h"
 
 static void fill(struct clu_inode *ci, struct clu_attr *a)
@@ -122,6 +123,42 @@ drop_w:
 	if (what->set_size)
 		clu_wunlock(ci, DLM_MODE_EX);
 	return err;
+}
+
+enum { ATIME_QUANTUM_S = 60 };
+
+static bool later(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec > b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
+}
+
+/* Attributes are looked at without a lock: a wrong answer costs one lock, or is put
+ * right by the next access. */
+static bool atime_due(const struct clu_inode *ci, const struct timespec *now)
+{
+	const struct clu_config *cfg = &ci->clu->cfg;
+	const struct vol_inode *vi = ci->vi;
+
+	if (cfg->atime == CLU_ATIME_NONE || vol_readonly(vi->vol) ||
+	    (cfg->nodiratime && S_ISDIR(vi->mode)))
+		return false;
+	if (cfg->atime == CLU_ATIME_RELATIME)
+		return !later(&vi->atime, &vi->mtime) || !later(&vi->atime, &vi->ctime);
+	return now->tv_sec - vi->atime.tv_sec > ATIME_QUANTUM_S;
+}
+
+void clu_accessed(struct clu_inode *ci)
+{
+	struct vol_setattr set = { .valid = VOL_SET_ATIME };
+
+	clock_gettime(CLOCK_REALTIME, &set.atime);
+	if (!atime_due(ci, &set.atime) || clu_mlock(ci, DLM_MODE_EX, 0))
+		return;
+	/* Again: another host may have written it meanwhile. */
+	if (atime_due(ci, &set.atime) && ci->vi->nlink && vol_setattr(ci->vi, &set))
+		log_debug(ci->clu->log, "attr", "atime not written inode=%llu",
+			  (unsigned long long)ci->vi->blkno);
+	clu_munlock(ci, DLM_MODE_EX);
 }
 
 int clu_readlink(struct clu_inode *ci, char *buf, size_t room)

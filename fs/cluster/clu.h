@@ -209,6 +209,9 @@ void clu_close(struct clu_inode *ci, bool writing);
 typedef void (*clu_data_fn)(void *ctx, const void *buf, size_t len);
 int clu_read(struct clu_inode *ci, void *buf, size_t len, uint64_t off, clu_data_fn reply,
 	     void *ctx) __must_check;
+/* It was read: write its atime if that is due by the mount's rule (4.3). After the reply,
+ * with nothing held: may take M EX. */
+void clu_accessed(struct clu_inode *ci);
 int clu_write(struct clu_inode *ci, const void *buf, size_t len, uint64_t off, bool append,
 	      bool kill_suid, size_t *done) __must_check;
 /* Dirty pages of a mapping; what lies behind the end of file is dropped. */

@@ -78,9 +78,10 @@ static void decode(const struct stat *st, int to_set, struct clu_setattr *out)
 		v->valid |= VOL_SET_MTIME;
 		v->mtime = to_set & FUSE_SET_ATTR_MTIME_NOW ? now() : st->st_mtim;
 	}
-	if (to_set & FUSE_SET_ATTR_CTIME) {
+	/* A change of atime alone, too, when somebody asked for it (utimensat). */
+	if (v->valid) {
 		v->valid |= VOL_SET_CTIME;
-		v->ctime = st->st_ctim;
+		v->ctime = to_set & FUSE_SET_ATTR_CTIME ? st->st_ctim : now();
 	}
 	if (to_set & FUSE_SET_ATTR_SIZE) {
 		out->set_size = true;

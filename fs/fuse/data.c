@@ -98,6 +98,7 @@ static void reply_data(void *ctx, const void *buf, size_t len)
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct clu_inode *ci = shell_get(req, ino);
+	struct shell *shell = shell_of(req);
 	struct read_reply r = { .req = req };
 	void *buf = NULL;
 	int err;
@@ -108,9 +109,11 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	err = posix_memalign(&buf, 4096, size ? size : 1);
 	if (!err)
 		err = clu_read(ci, buf, size, (uint64_t)off, reply_data, &r);
-	clu_iput(ci);
 	if (!r.sent)
 		shell_reply_err(req, err);
+	else if (!shell->cfg.ro)
+		clu_accessed(ci);
+	clu_iput(ci);
 	free(buf);
 }
 

@@ -276,11 +276,13 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct f
 		return;
 	l.buf = malloc(size);
 	err = l.buf ? clu_readdir(dir, (uint64_t)off, add_entry, &l) : -ENOMEM;
-	clu_iput(dir);
 	if (err)
 		shell_reply_err(req, err);
 	else
 		fuse_reply_buf(req, l.buf, l.used);
+	if (!err && !l.s->cfg.ro)
+		clu_accessed(dir);
+	clu_iput(dir);
 	free(l.buf);
 }
 

@@ -16,6 +16,10 @@ ok "mounts" vol_mount 1 suid,dev,relatime || exit 1
 is "the source is the device, the type is fuse" "$(shown | cut -d' ' -f1,2)" "$image fuse"
 is "flags of mount(8) are not nosuid, nodev" "$(shown | grep -cE 'nosuid|nodev')" 0
 ok "a file is written" eval 'echo 1 >$m/f && [ "$(cat $m/f)" = 1 ]'
+echo new >"$m/read-once" && touch -d 2001-01-01 "$m/read-once"
+cat "$m/read-once" >/dev/null
+ok "relatime: a read after a change is an access" wait_until 10 \
+	eval '[ "$(stat -c %X "$m/read-once")" -gt 1000000000 ]'
 ok "remount read-only" mount -i -o remount,ro "$m"
 is "it is read-only" "$(touch "$m/g" 2>&1 | grep -c 'Read-only')" 1
 ok "and reads" grep -q 1 "$m/f"
@@ -26,6 +30,9 @@ ok "umount followed at once by mount" eval 'umount "$m" && vol_mount 1'
 ok "the file is there" grep -q 1 "$m/f"
 ok "umount followed at once by a read-only mount" eval 'umount "$m" && vol_mount 1 ro,noatime,nodev,nosuid'
 is "flags show" "$(shown | grep -c 'ro,nosuid,nodev.*noatime\|ro,nosuid,nodev,noatime')" 1
+at=$(stat -c %X "$m/f")
+cat "$m/f" >/dev/null
+is "noatime: a read is no access" "$(stat -c %X "$m/f")" "$at"
 is "read-only refuses" "$(touch "$m/h" 2>&1 | grep -c 'Read-only')" 1
 ok "remount read-write of what was mounted read-only, by the helper" \
 	"$mount_o2fuse" "$image" "$m" -o remount,rw
