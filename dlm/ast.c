@@ -288,8 +288,6 @@ void dlm_lock_granted(struct dlm_lock *lock, const uint8_t *lvb)
 	if (lock->list != DLM_LIST_GRANTED)
 		dlm_lock_move(lock, lock->res, DLM_LIST_GRANTED);
 	lock->lksb = 0;
-	if (op->lvb_lost)
-		lvb = NULL;
 	if (lksb & DLM_LKSB_GET_LVB)
 		dlm_lvb_note(lock, lvb);
 	else if (lksb & DLM_LKSB_PUT_LVB)

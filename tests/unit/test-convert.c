@@ -303,6 +303,23 @@ static void losing(uint16_t type, bool handled)
 	lab.verdict = lose;
 }
 
+/* Before a request is sent again, a CANCEL has asked what became of it. */
+static void asked_by_cancel(uint16_t type)
+{
+	bool asked = false, first = true;
+
+	for (int i = 0; i < lab.nr_sent; i++) {
+		const struct kept *k = &lab.sent[i];
+
+		if (k->type == DLM_UNLOCK_LOCK_MSG && k->payload[10] == 0x20)
+			asked = true;
+		cr_assert(k->type != type || first || asked, "%s sent again unasked",
+			  dlm_msg_name(type));
+		if (k->type == type)
+			first = false;
+	}
+}
+
 /* One call is one lock, whether the CREATE was handled or not, granted or waiting. */
 Test(convert, create_with_an_open_outcome)
 {
@@ -313,8 +330,10 @@ Test(convert, create_with_an_open_outcome)
 			user_hold(&lab, &b, 3, "r", EX, 0);
 		user_hold(&lab, &c, 2, "r", NL, 0);
 		losing(DLM_CREATE_LOCK_MSG, handled);
+		lab_clear(&lab);
 		user_lock(&lab, &a, 2, "r", PR, 0);
 		lab_run(&lab, 3000);
+		asked_by_cancel(DLM_CREATE_LOCK_MSG);
 		if (waits) {
 			cr_assert_eq(a.asts, 0);
 			cr_assert_eq(a.done, DLM_NORMAL);
@@ -343,8 +362,10 @@ Test(convert, convert_with_an_open_outcome)
 		if (waits)
 			user_hold(&lab, &b, 3, "r", EX, 0);
 		losing(DLM_CONVERT_LOCK_MSG, handled);
+		lab_clear(&lab);
 		user_convert(&lab, &a, down ? NL : PR, VALBLK, 5);
 		lab_run(&lab, 3000);
+		asked_by_cancel(DLM_CONVERT_LOCK_MSG);
 		if (waits) {
 			cr_assert_eq(a.asts, 1);
 			user_unlock(&lab, &b, 0, 0);
@@ -358,6 +379,112 @@ Test(convert, convert_with_an_open_outcome)
 		user_unlock(&lab, &a, 0, 0);
 		lab_run(&lab, 20);
 	}
+}
+
+/*
+ * CREATE and its AST are both lost, the lock is granted at the owner. The holder gives it
+ * back to ask anew; an AST that is repeated meanwhile is for the lock that goes.
+ */
+static enum bed_fate lose_create_and_ast(struct lab *l, const struct bed_msg *msg)
+{
+	if (msg->type == DLM_CREATE_LOCK_MSG && l->arg & 1) {
+		l->arg &= ~1;
+		return BED_LOSE_REPLY;
+	}
+	if (msg->type == DLM_PROXY_AST_MSG && l->arg & 2) {
+		l->arg &= ~2;
+		return BED_LOSE;
+	}
+	if (msg->type == DLM_UNLOCK_LOCK_MSG && msg->payload[10] == 0 && l->arg & 4) {
+		l->arg &= ~4;
+		return BED_KEEP; /* the plain unlock is under way */
+	}
+	return BED_DELIVER;
+}
+
+Test(convert, ast_repeated_while_the_lock_is_given_back)
+{
+	user_hold(&lab, &c, 2, "r", NL, 0);
+	lab.verdict = lose_create_and_ast;
+	lab.arg = 7;
+	user_lock(&lab, &a, 2, "r", EX, 0);
+	lab_until(&lab, DLM_PROXY_AST_MSG);
+	/* The owner repeats the AST after 200 ms; so does the holder its question. Keep the
+	 * AST back until the plain unlock is on its way. */
+	lab_one(&lab);
+	lab_hold(&lab, DLM_PROXY_AST_MSG, 1, 2);
+	lab_run(&lab, 300);
+	cr_assert_eq(lab.arg, 0);
+	cr_assert_eq(a.asts, 0);
+	{
+		struct bed_msg **q = &lab.bed.kept;
+
+		while (*q && (*q)->type != DLM_PROXY_AST_MSG)
+			q = &(*q)->next;
+		cr_assert(*q, "no AST was repeated");
+		struct bed_msg *ast = *q;
+
+		*q = ast->next; /* the AST overtakes: the unlock stays kept */
+		ast->next = lab.bed.queue;
+		lab.bed.queue = ast;
+		lab.hold_type = 0;
+		lab_run(&lab, 20);
+	}
+	cr_assert_eq(a.asts, 0);
+	lab_release(&lab);
+	lab_run(&lab, 1000);
+	cr_assert_eq(a.asts, 1);
+	cr_assert_eq(a.dones, 1);
+	cr_assert_eq(lab_queue(&lab, 1, "r", &a), 'G');
+	cr_assert_eq(lab_queue(&lab, 2, "r", &a), 'G');
+}
+
+/* A question (CANCEL) is no proof that the AST came: it is repeated all the same. */
+Test(convert, cancel_does_not_stop_the_repetition_of_an_ast)
+{
+	uint8_t buf[200];
+	struct dlm_wire_unlock w = { .node = 2, .flags = DLM_LKF_CANCEL,
+				     .name = dlm_name_make("r", 1) };
+
+	user_hold(&lab, &c, 2, "r", NL, 0);
+	lab.verdict = lose_create_and_ast;
+	lab.arg = 2;
+	user_lock(&lab, &a, 2, "r", EX, 0);
+	lab_run(&lab, 20);
+	cr_assert_eq(a.asts, 0);
+	w.cookie = a.lock->cookie;
+	cr_assert_eq(bed_ask(&lab.bed.n[1], 2, DLM_UNLOCK_LOCK_MSG, buf,
+			     dlm_put_unlock(&w, buf, sizeof(buf))).status, DLM_CANCELGRANT);
+	lab_run(&lab, 500);
+	cr_assert_eq(a.asts, 1);
+}
+
+/* A conversion to the held mode is no upconversion: it does not wait for those who do. */
+Test(convert, held_mode_is_granted_beside_a_waiting_conversion)
+{
+	user_hold(&lab, &a, 2, "r", PR, 0);
+	user_hold(&lab, &b, 3, "r", PR, 0);
+	user_convert(&lab, &b, EX, 0, 0);
+	lab_run(&lab, 20);
+	user_convert(&lab, &a, PR, 0, 0);
+	lab_run(&lab, 20);
+	cr_assert_eq(a.asts, 2);
+	cr_assert_eq(b.asts, 1);
+}
+
+/* VALBLK of a peer without the bytes writes nothing. */
+Test(convert, value_must_come_along)
+{
+	user_hold(&lab, &a, 2, "r", EX, 0);
+	lab_res(&lab, 1, "r")->lvb[0] = 3;
+	cr_assert_eq(send_lock(DLM_CONVERT_LOCK_MSG, 2, a.lock->cookie, PR, 0x400 | VALBLK),
+		     DLM_NORMAL);
+	cr_assert_eq(lab_res(&lab, 1, "r")->lvb[0], 3);
+	lab.no_check = true;
+	lab_run(&lab, 20);
+	lab.no_check = false;
+	user_convert(&lab, &a, PR, 0, 0); /* node 2 agrees again */
+	lab_run(&lab, 20);
 }
 
 /* ---- the owner dies ------------------------------------------------------------------------- */

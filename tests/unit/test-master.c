@@ -476,6 +476,22 @@ Test(master, deref_during_an_assert_is_deferred)
 	cr_assert(dlm_map_test(&lab_res(&lab, 1, "r")->refs, 2));
 }
 
+Test(master, deferred_deref_is_served_when_the_assert_ends)
+{
+	user_hold(&lab, &m, 1, "r", NL, 0);
+	user_hold(&lab, &a, 2, "r", NL, 0);
+	user_unlock(&lab, &a, 0, 0);
+	lab_run(&lab, 20);
+	lab_hold(&lab, DLM_ASSERT_MASTER_MSG, 1, 4);
+	user_lock(&lab, &b, 3, "r", NL, 0);
+	lab_run(&lab, 10000);
+	cr_assert(dlm_map_test(&lab_res(&lab, 1, "r")->refs, 2));
+	lab_release(&lab);
+	lab_run(&lab, 500);
+	cr_assert(!dlm_map_test(&lab_res(&lab, 1, "r")->refs, 2));
+	cr_assert_null(lab_res(&lab, 2, "r"));
+}
+
 /* S10: the reply that carries MASTERY_REF is on the wire before the DEREF. */
 Test(master, deref_waits_for_the_reply_to_the_assert)
 {

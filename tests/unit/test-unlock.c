@@ -275,10 +275,18 @@ Test(unlock, flags_of_a_peer_that_make_no_sense)
 	cr_assert_neq(send_unlock(2, a.lock->cookie, DLM_LKF_PUT_LVB | VALBLK, 9, 64), 0);
 	cr_assert_eq(value(), 0);
 	cr_assert_eq(lab_queue(&lab, 1, "r", &a), 'G');
+	lab.no_check = true; /* node 2 still thinks it has what is given up in its name */
 	/* U33: PUT_LVB without VALBLK */
 	cr_assert_eq(send_unlock(2, a.lock->cookie, DLM_LKF_PUT_LVB, 9, 0), DLM_NORMAL);
 	cr_assert_eq(value(), 0);
-	lab.no_check = true; /* node 2 still thinks it has it */
+	/* VALBLK without the bytes; bytes from PR */
+	user_hold(&lab, &a, 2, "r", EX, 0);
+	lab_res(&lab, 1, "r")->lvb[0] = 3;
+	cr_assert_eq(send_unlock(2, a.lock->cookie, VALBLK, 9, 0), DLM_NORMAL);
+	cr_assert_eq(value(), 3);
+	user_hold(&lab, &a, 3, "r", PR, 0);
+	cr_assert_eq(send_unlock(3, a.lock->cookie, DLM_LKF_PUT_LVB | VALBLK, 9, 0), DLM_NORMAL);
+	cr_assert_eq(value(), 3);
 }
 
 /* U17, U46: the AST is queued behind a slow peer's. */
@@ -342,6 +350,7 @@ Test(unlock, repetition_is_taken_and_writes_nothing)
 	cr_assert_eq(send_unlock(2, cookie, DLM_LKF_PUT_LVB | VALBLK, 3, 0), DLM_NORMAL);
 	cr_assert_eq(value(), 4);
 	cr_assert_eq(lab_queue(&lab, 1, "r", &c), 'G');
+	cr_assert_eq(send_unlock(2, cookie, DLM_LKF_CANCEL, 0, 0), DLM_IVLOCKID);
 	cr_assert_eq(send_unlock(3, cookie, 0, 0, 0), DLM_IVLOCKID); /* not that node's */
 	cr_assert_eq(send_unlock(2, cookie + 77, 0, 0, 0), DLM_IVLOCKID);
 }
@@ -560,6 +569,8 @@ Test(unlock, done_here_if_this_node_is_the_owner_by_then)
 	lab_clear(&lab);
 	user_unlock(&lab, &a, VALBLK, 6);
 	lab_run(&lab, 100);
+	cr_assert_eq(a.unlock_asts, 0); /* no queue changes while it moves */
+	cr_assert_eq(lab_queue(&lab, 1, "r", &a), 'G');
 	lab_release(&lab);
 	lab_run(&lab, 200);
 	cr_assert_eq(lab_count(&lab, DLM_UNLOCK_LOCK_MSG, 0, 0), 0);
