@@ -47,7 +47,8 @@ static void check_lock(struct finding *f, struct dlm_res *res, struct dlm_lock *
 		find(f, res, "lock on queue %d says %d", list, l->list);
 	if ((list == DLM_LIST_CONVERTING) != (l->convert != DLM_MODE_NONE))
 		find(f, res, "queue %d with convert mode %d", list, l->convert);
-	if (!dlm_mode_valid(l->mode) || (l->convert != DLM_MODE_NONE && !dlm_mode_valid(l->convert)))
+	if (!dlm_mode_valid(l->mode) ||
+	    (l->convert != DLM_MODE_NONE && !dlm_mode_valid(l->convert)))
 		find(f, res, "modes %d, %d", l->mode, l->convert);
 	if (!own && !owner && !(res->state & DLM_RES_RECOVERING))
 		find(f, res, "lock of node %d where neither owns nor holds", l->node);
@@ -101,10 +102,11 @@ static void check_owner(struct finding *f, struct dlm_res *res)
 	struct dlm_lock *a, *b;
 
 	dlm_res_for_each_lock(a, res, DLM_LIST_GRANTED) {
-		dlm_res_for_each_lock(b, res, DLM_LIST_GRANTED)
-			if (a != b && !dlm_mode_compatible(a->mode, b->mode))
-				find(f, res, "granted: node %d mode %d and node %d mode %d", a->node,
-				     a->mode, b->node, b->mode);
+		dlm_res_for_each_lock(b, res,
+				      DLM_LIST_GRANTED) if (a != b &&
+							    !dlm_mode_compatible(a->mode, b->mode))
+			find(f, res, "granted: node %d mode %d and node %d mode %d", a->node,
+			     a->mode, b->node, b->mode);
 		dlm_res_for_each_lock(b, res, DLM_LIST_CONVERTING)
 			if (!dlm_mode_compatible(a->mode, b->mode))
 				find(f, res, "granted %d and converting from %d", a->mode, b->mode);
@@ -150,8 +152,8 @@ static void check_res(struct finding *f, struct dlm_res *res, unsigned int *lock
 		find(f, res, "mastery in progress without an entry");
 	if (res->mle && res->mle->res != res)
 		find(f, res, "entry of another resource");
-	if (res->owner != NODE_NONE && !dlm_is_self(dom, res->owner) && !dlm_map_empty(&res->refs) &&
-	    !(res->state & DLM_RES_RECOVERING))
+	if (res->owner != NODE_NONE && !dlm_is_self(dom, res->owner) &&
+	    !dlm_map_empty(&res->refs) && !(res->state & DLM_RES_RECOVERING))
 		find(f, res, "references kept by a node that does not own");
 	if (dlm_map_test(&res->refs, dom->dlm->self))
 		find(f, res, "reference to itself");
@@ -243,11 +245,11 @@ static void check_pair(struct finding *f, struct dlm_res *a, struct dlm_res *b)
 			if (!dlm_is_self(a->dom, l->node))
 				continue;
 			for (int j = 0; j < 2; j++)
-				dlm_res_for_each_lock(m, b, j)
-					if (dlm_is_self(b->dom, m->node) &&
-					    !dlm_mode_compatible(view(l), view(m)))
-						find(f, a, "mode %d here, mode %d on node %d", view(l),
-						     view(m), m->node);
+				dlm_res_for_each_lock(m, b,
+						      j) if (dlm_is_self(b->dom, m->node) &&
+							     !dlm_mode_compatible(view(l), view(m)))
+					find(f, a, "mode %d here, mode %d on node %d", view(l),
+					     view(m), m->node);
 		}
 	}
 }

@@ -475,8 +475,8 @@ static inline bool dlm_status_retry(int32_t status)
 	return status == DLM_FORWARD || status == DLM_RECOVERING || status == DLM_MIGRATING;
 }
 /* A CREATE or CONVERT reached a node that had handed the resource over, and has purged it
- * (11) or is out (26), before the message came: no answer then. The owner is known by now, as the old one is
- * told last (dlm.md 8.2). */
+ * (11) or is out (26), before the message came: no answer then. The owner is known by now,
+ * as the old one is told last (dlm.md 8.2). */
 static inline bool dlm_answer_void(const struct dlm_op *op, int32_t status)
 {
 	return dlm_status_retry(status) ||

@@ -30,11 +30,12 @@ void dlm_domain_dump(struct dlm_domain *dom,
 		fn(ctx, &r, NULL);
 		for (int list = 0; list < 3; list++) {
 			dlm_res_for_each_lock(lock, res, list) {
-				struct dlm_dump_lock l = { .cookie = lock->cookie, .node = lock->node,
-							   .mode = lock->mode,
-							   .convert_mode = lock->convert,
-							   .queue = "GCB"[list],
-							   .pending = pending(lock) };
+				struct dlm_dump_lock l = {.cookie = lock->cookie,
+							  .node = lock->node,
+							  .mode = lock->mode,
+							  .convert_mode = lock->convert,
+							  .queue = "GCB"[list],
+							  .pending = pending(lock)};
 				fn(ctx, &r, &l);
 			}
 		}

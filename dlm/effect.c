@@ -50,8 +50,8 @@ static void die_of_memory(struct dlm *dlm)
 	if (!dlm->fencing) {
 		dlm->fencing = true;
 		log_err(dlm->log, "dlm", "out of memory: stopping; free memory and mount again");
-		cds_list_for_each_entry(dom, &dlm->domains, link)
-			dlm->tr->fence(dlm->ctx, dom->cfg.name, "the lock manager is out of memory");
+		cds_list_for_each_entry(dom, &dlm->domains, link) dlm->tr->fence(
+			dlm->ctx, dom->cfg.name, "the lock manager is out of memory");
 	}
 	abort();
 }
@@ -146,7 +146,8 @@ static void fx_run(struct dlm *dlm, const struct fx *fx)
 {
 	switch (fx->kind) {
 	case FX_SEND:
-		dlm->tr->send(dlm->ctx, fx->token, fx->node, fx->word, fx->type, fx->bytes, fx->len);
+		dlm->tr->send(dlm->ctx, fx->token, fx->node, fx->word, fx->type, fx->bytes,
+			      fx->len);
 		break;
 	case FX_TIMER_SET:
 		dlm->tr->timer_set(dlm->ctx, fx->token, fx->word);

@@ -217,7 +217,8 @@ static void won(struct dlm_res *res, bool lost)
 	if (!mle)
 		return;
 	if (lost) {
-		log_warn(res->dom->dlm->log, "dlm", "mastery was lost to another node, voting again");
+		log_warn(res->dom->dlm->log, "dlm",
+			 "mastery was lost to another node, voting again");
 		detach(mle);
 		mle->master = NODE_NONE;
 		mle->phase = MLE_VOTE;

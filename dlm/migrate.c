@@ -333,8 +333,8 @@ static void told(void *arg, node_t node, int err, int32_t status)
 		tell_later(mig, node, RETRY_MS);
 	} else if (!err) {
 		if (status < 0)
-			log_warn(res->dom->dlm->log, "dlm", "migrate request refused node=%u status=%d",
-				 node, status);
+			log_warn(res->dom->dlm->log, "dlm",
+				 "migrate request refused node=%u status=%d", node, status);
 		if (status == 1)
 			dlm_map_set(&res->refs, node);
 		dlm_map_set(&mig->reached, node);

@@ -163,7 +163,8 @@ const struct kept *lab_sent(const struct lab *lab, uint16_t type, node_t from, n
 	for (int i = 0; i < lab->nr_sent; i++) {
 		const struct kept *m = &lab->sent[i];
 
-		if (m->type == type && (!from || m->from == from) && (!to || m->to == to) && k-- == 0)
+		if (m->type == type && (!from || m->from == from) && (!to || m->to == to) &&
+		    k-- == 0)
 			return m;
 	}
 	return NULL;
@@ -178,12 +179,14 @@ int lab_count(const struct lab *lab, uint16_t type, node_t from, node_t to)
 	return n;
 }
 
-void user_lock(struct lab *lab, struct user *u, node_t n, const char *name, int mode, uint32_t flags)
+void user_lock(struct lab *lab, struct user *u, node_t n, const char *name, int mode,
+	       uint32_t flags)
 {
 	memset(u, 0, sizeof(*u));
 	u->n = &lab->bed.n[n];
 	u->done = u->unlock_status = -1;
-	cr_assert_eq(dlm_lock(u->n->dom, name, strlen(name), mode, flags, &user_ops, u, &u->lock), 0);
+	cr_assert_eq(dlm_lock(u->n->dom, name, strlen(name), mode, flags, &user_ops, u, &u->lock),
+		     0);
 	if (u->done > 0)
 		u->lock = NULL;
 	lab_check(lab);
@@ -221,7 +224,8 @@ void user_cancel(struct lab *lab, struct user *u)
 	lab_check(lab);
 }
 
-void user_hold(struct lab *lab, struct user *u, node_t n, const char *name, int mode, uint32_t flags)
+void user_hold(struct lab *lab, struct user *u, node_t n, const char *name, int mode,
+	       uint32_t flags)
 {
 	user_lock(lab, u, n, name, mode, flags);
 	lab_run(lab, 300);

@@ -207,7 +207,8 @@ Test(convert, requests_of_a_peer_out_of_state)
 {
 	user_hold(&lab, &b, 3, "r", PR, 0);
 	user_hold(&lab, &a, 2, "r", NL, 0);
-	cr_assert_eq(send_lock(DLM_CONVERT_LOCK_MSG, 2, a.lock->cookie + 1, EX, 0x400), DLM_IVLOCKID);
+	cr_assert_eq(send_lock(DLM_CONVERT_LOCK_MSG, 2, a.lock->cookie + 1, EX, 0x400),
+		     DLM_IVLOCKID);
 	cr_assert_eq(send_lock(DLM_CONVERT_LOCK_MSG, 3, a.lock->cookie, EX, 0x400), DLM_IVLOCKID);
 	user_convert(&lab, &a, EX, 0, 0);
 	lab_run(&lab, 20);

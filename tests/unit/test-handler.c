@@ -55,9 +55,10 @@ static void note(void *ctx, const struct dlm_dump_res *res, const struct dlm_dum
 				    (int)res->name_len, (const char *)res->name, res->owner,
 				    res->state, res->lvb[0], res->refmap[0]);
 	if (l)
-		bk->len += (size_t)snprintf((char *)bk->bytes + bk->len, 200, "%llx n%u %d %d %c %d|",
-					    (unsigned long long)l->cookie, l->node, l->mode,
-					    l->convert_mode, l->queue, l->pending);
+		bk->len +=
+			(size_t)snprintf((char *)bk->bytes + bk->len, 200, "%llx n%u %d %d %c %d|",
+					 (unsigned long long)l->cookie, l->node, l->mode,
+					 l->convert_mode, l->queue, l->pending);
 }
 
 static void take_books(node_t n, struct books *bk)
@@ -134,7 +135,7 @@ static size_t good(uint16_t type, uint8_t *buf)
 {
 	struct dlm_wire_master ms = { .node = 2, .name = dlm_name_make("x", 1) };
 	struct dlm_wire_ref rf = { .node = 2, .name = dlm_name_make("x", 1) };
-	struct dlm_wire_migrate mg = { .master = 3, .new_master = 2, .name = dlm_name_make("x", 1) };
+	struct dlm_wire_migrate mg = {.master = 3, .new_master = 2, .name = dlm_name_make("x", 1)};
 	struct dlm_wire_reco rc = { .node = 2, .dead_node = 3 };
 	static struct dlm_wire_mig mi;
 
@@ -155,8 +156,11 @@ static size_t good(uint16_t type, uint8_t *buf)
 					    .name = dlm_name_make("x", 1) };
 		mi.locks[0] = (struct dlm_wire_mig_lock){ .cookie = 0x0200000000000001, .mode = PR,
 							  .convert_mode = -1, .node = 2 };
-		mi.locks[1] = (struct dlm_wire_mig_lock){ .cookie = 0x0300000000000001, .mode = NL,
-							  .list = 1, .convert_mode = EX, .node = 3 };
+		mi.locks[1] = (struct dlm_wire_mig_lock){.cookie = 0x0300000000000001,
+							 .mode = NL,
+							 .list = 1,
+							 .convert_mode = EX,
+							 .node = 3};
 		return dlm_put_mig(&mi, buf, DLM_MAX_PAYLOAD);
 	case DLM_LOCK_REQUEST_MSG:
 	case DLM_BEGIN_RECO_MSG:
@@ -167,6 +171,29 @@ static size_t good(uint16_t type, uint8_t *buf)
 		return dlm_put_finalize(&rc, buf, DLM_MAX_PAYLOAD);
 	default:
 		return good_lock(type, buf);
+	}
+}
+
+/* Offset of the sender's number. */
+static size_t sender_at(uint16_t type)
+{
+	switch (type) {
+	case DLM_CREATE_LOCK_MSG:
+	case DLM_CONVERT_LOCK_MSG:
+		return 13;
+	case DLM_PROXY_AST_MSG:
+		return 12;
+	case DLM_UNLOCK_LOCK_MSG:
+		return 14;
+	case DLM_DEREF_LOCKRES_MSG:
+	case DLM_DEREF_LOCKRES_DONE:
+		return 6;
+	case DLM_MASTER_REQUERY_MSG:
+		return 2;
+	case DLM_MIGRATE_REQUEST_MSG:
+		return 1;
+	default:
+		return 0;
 	}
 }
 
@@ -237,13 +264,8 @@ Test(handler, strangers_are_refused)
 	bed_peer(&lab.bed, 6); /* heartbeats, but is no member */
 	for (size_t t = 0; t < TYPES; t++) {
 		size_t len = good(types[t], buf);
-		size_t at = types[t] == DLM_CREATE_LOCK_MSG || types[t] == DLM_CONVERT_LOCK_MSG ? 13 :
-			    types[t] == DLM_PROXY_AST_MSG ? 12 : types[t] == DLM_UNLOCK_LOCK_MSG ? 14 :
-			    types[t] == DLM_DEREF_LOCKRES_MSG || types[t] == DLM_DEREF_LOCKRES_DONE ? 6 :
-			    types[t] == DLM_MASTER_REQUERY_MSG ? 2 :
-			    types[t] == DLM_MIGRATE_REQUEST_MSG ? 1 : 0;
 
-		buf[at] = 6;
+		buf[sender_at(types[t])] = 6;
 		cr_assert(harmless(types[t], tell_in_vain(6, types[t], buf, len)), "%s",
 			  dlm_msg_name(types[t]));
 	}
@@ -288,8 +310,8 @@ Test(handler, every_byte_with_every_value)
 				if (types[t] == DLM_BEGIN_RECO_MSG && buf[0] == 2)
 					continue; /* evicts, as it should: below */
 				r = tell(2, types[t], buf, len);
-				cr_assert(r.sys_status == 0 && harmless(types[t], r.status), "%s %zu=%d: %d",
-					  dlm_msg_name(types[t]), at, v, r.status);
+				cr_assert(r.sys_status == 0 && harmless(types[t], r.status),
+					  "%s %zu=%d: %d", dlm_msg_name(types[t]), at, v, r.status);
 				if (v % 31 == 8)
 					lab_check(&lab);
 			}
@@ -371,15 +393,24 @@ Test(handler, migration_data_that_makes_no_sense)
 {
 	static uint8_t right[DLM_MAX_PAYLOAD], buf[DLM_MAX_PAYLOAD];
 	size_t len = good(DLM_MIG_LOCKRES_MSG, right);
-	struct { size_t at; uint8_t v; const char *what; } row[] = {
-		{ 0, 3, "another old owner than the sender" }, { 0, 255, "nobody's" },
-		{ 3, 0, "neither migration nor recovery" },    { 3, 3, "both" },
-		{ 3, 5, "recovery that nobody asked for" },    { 112 + 10, 3, "list" },
-		{ 112 + 14, 5, "highest_blocked" },	       { 112 + 13, 5, "convert mode, granted" },
-		{ 128 + 13, 0xff, "no convert mode, converting" }, { 112 + 12, 4, "mode" },
-		{ 112 + 15, 255, "node" },		       { 112 + 15, 7, "node that is no member" },
-		{ 112 + 15, 1, "lock of ours that we do not know" }, { 2, 0, "no lock" },
-		{ 2, 241, "too many" },			       { 1, 33, "name" },
+	struct { size_t at; uint8_t v; const char *what;
+	} row[] = {
+		{0, 3, "another old owner than the sender"},
+		{0, 255, "nobody's"},
+		{3, 0, "neither migration nor recovery"},
+		{3, 3, "both"},
+		{3, 5, "recovery that nobody asked for"},
+		{112 + 10, 3, "list"},
+		{112 + 14, 5, "highest_blocked"},
+		{112 + 13, 5, "convert mode, granted"},
+		{128 + 13, 0xff, "no convert mode, converting"},
+		{112 + 12, 4, "mode"},
+		{112 + 15, 255, "node"},
+		{112 + 15, 7, "node that is no member"},
+		{112 + 15, 1, "lock of ours that we do not know"},
+		{2, 0, "no lock"},
+		{2, 241, "too many"},
+		{1, 33, "name"},
 	};
 
 	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
@@ -388,10 +419,11 @@ Test(handler, migration_data_that_makes_no_sense)
 		memcpy(buf, right, len);
 		buf[row[i].at] = row[i].v;
 		take_books(1, &before);
-		cr_assert_eq(tell(2, DLM_MIG_LOCKRES_MSG, buf, len).status, -EINVAL, "%s", row[i].what);
+		cr_assert_eq(tell(2, DLM_MIG_LOCKRES_MSG, buf, len).status, -EINVAL, "%s",
+			     row[i].what);
 		take_books(1, &after);
-		cr_assert(before.len == after.len && !memcmp(before.bytes, after.bytes, before.len), "%s",
-			  row[i].what);
+		cr_assert(before.len == after.len && !memcmp(before.bytes, after.bytes, before.len),
+			  "%s", row[i].what);
 	}
 	/* And for a resource that we own, or that another one owns. */
 	memcpy(buf, right, len);
@@ -465,7 +497,8 @@ Test(handler, domain_that_is_not_up)
 		     DLM_FORWARD);
 	cr_assert_eq(tell(2, DLM_MASTER_REQUERY_MSG, buf, good(DLM_MASTER_REQUERY_MSG, buf)).status,
 		     255);
-	cr_assert_eq(tell(2, DLM_ASSERT_MASTER_MSG, buf, good(DLM_ASSERT_MASTER_MSG, buf)).status, 0);
+	cr_assert_eq(tell(2, DLM_ASSERT_MASTER_MSG, buf, good(DLM_ASSERT_MASTER_MSG, buf)).status,
+		     0);
 	lab.bed.n[1].dom->state = DLM_DOM_JOINED;
 }
 

@@ -239,7 +239,8 @@ Test(lvb, migration_keeps_the_value_while_somebody_reads)
 		lab_run(&lab, 2000);
 		cr_assert(lab.bed.n[1].left);
 		/* Byte 48 on: the value, or zeros if no lock proves it (5.4). */
-		cr_assert_eq(lab_sent(&lab, DLM_MIG_LOCKRES_MSG, 1, 2, 0)->payload[48], row[i].after);
+		cr_assert_eq(lab_sent(&lab, DLM_MIG_LOCKRES_MSG, 1, 2, 0)->payload[48],
+			     row[i].after);
 		cr_assert_eq(lab_res(&lab, 2, "r")->owner, 2);
 		cr_assert_eq(lab_res(&lab, 2, "r")->lvb[0], row[i].after, "row %zu", i);
 		if (row[i].holder2 == EX) {

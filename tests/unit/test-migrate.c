@@ -238,6 +238,33 @@ Test(migrate, vote_that_is_open_when_the_resource_moves)
 	cr_assert(dlm_map_test(&lab_res(&lab, 2, "r")->refs, 3));
 }
 
+/* 3.9: an own vote is reported, so that the new owner sets the reference; a repetition of
+ * the request is taken, another pair of nodes is not. */
+Test(migrate, request_that_meets_an_own_vote)
+{
+	struct dlm_wire_migrate w = { .master = 1, .new_master = 2, .name = dlm_name_make("x", 1) };
+	struct dlm_wire_master done = { .node = 2, .flags = DLM_ASSERT_FINISH_MIGRATION,
+					.name = dlm_name_make("x", 1) };
+	struct bed_node *n3 = &lab.bed.n[3];
+	uint8_t buf[100];
+	size_t len = dlm_put_migrate(&w, buf, sizeof(buf));
+
+	lab_hold(&lab, DLM_MASTER_REQUEST_MSG, 3, 0);
+	user_lock(&lab, &b, 3, "x", NL, 0);
+	lab_run(&lab, 20);
+	cr_assert_eq(bed_ask(n3, 2, DLM_MIGRATE_REQUEST_MSG, buf, len).status, 1);
+	cr_assert_eq(bed_ask(n3, 2, DLM_MIGRATE_REQUEST_MSG, buf, len).status, 0);
+	cr_assert(lab_res(&lab, 3, "x")->state & DLM_RES_MIGRATING);
+	w.new_master = 4;
+	len = dlm_put_migrate(&w, buf, sizeof(buf));
+	cr_assert_eq(bed_ask(n3, 4, DLM_MIGRATE_REQUEST_MSG, buf, len).status, -EINVAL);
+	len = dlm_put_master(&done, buf, sizeof(buf));
+	cr_assert_eq(bed_ask(n3, 2, DLM_ASSERT_MASTER_MSG, buf, len).status,
+		     DLM_ASSERT_REPLY_MASTERY_REF);
+	cr_assert_eq(lab_res(&lab, 3, "x")->owner, 2);
+	cr_assert(!(lab_res(&lab, 3, "x")->state & DLM_RES_MIGRATING));
+}
+
 /* G08, G14: nobody who is leaving is chosen; it waits until that one lets go. */
 Test(migrate, leaving_node_is_no_target)
 {
@@ -475,6 +502,53 @@ Test(migrate, old_owner_dies_between_two_messages)
 	cr_assert_eq(lab.bed.n[2].dom->stats.locks, 250);
 	user_unlock(&lab, &u[0], 0, 0);
 	cr_assert_eq(u[0].unlock_asts, 1);
+}
+
+Test(migrate, half_of_the_locks_is_dropped_when_the_old_owner_dies)
+{
+	static struct user u[245];
+
+	lab_close(&lab);
+	lab_open(&lab, 3);
+	user_hold(&lab, &m, 1, "r", NL, 0);
+	user_hold(&lab, &a, 2, "r", NL, 0); /* so node 2 is the target */
+	lab.no_check = true;
+	for (int j = 0; j < 245; j++) {
+		user_lock(&lab, &u[j], 3, "r", NL, 0);
+		lab_run(&lab, 5);
+		lab_clear(&lab);
+		lab.no_check = true;
+	}
+	user_unlock(&lab, &m, 0, 0);
+	bed_leave(&lab.bed.n[1]);
+	while (lab_count(&lab, DLM_MIG_LOCKRES_MSG, 1, 2) < 1)
+		cr_assert(bed_step(&lab.bed));
+	cr_assert_eq(lab.bed.n[2].dom->stats.locks, 240);
+	lab.no_check = false;
+	lab_die(&lab, 1);
+	cr_assert_eq(lab.bed.n[2].dom->stats.locks, 1);
+	cr_assert_eq(owner(2), 255);
+	cr_assert(has_state(2, DLM_RES_RECOVERING));
+	lab_die(&lab, 3);
+	lab_run(&lab, 20);
+	cr_assert_eq(owner(2), 2);
+}
+
+/* The target's copy was unused and about to go: it must stay through the migration. */
+Test(migrate, copy_that_is_about_to_be_purged_becomes_the_resource)
+{
+	user_lock(&lab, &a, 2, "r", PR, 0);
+	lab_run(&lab, 50);
+	user_unlock(&lab, &a, 0, 0);
+	lab_run(&lab, 7000);
+	cr_assert(lab_res(&lab, 2, "r"));
+	lab_hold(&lab, DLM_MIGRATE_REQUEST_MSG, 2, 3);
+	leave();
+	lab_run(&lab, 5000);
+	cr_assert_eq(owner(2), 2);
+	cr_assert(has_state(2, DLM_RES_MIGRATING));
+	lab_release(&lab);
+	left();
 }
 
 /* A third member dies while the others tell one another. */

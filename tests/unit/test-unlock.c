@@ -578,7 +578,8 @@ Test(unlock, done_here_if_this_node_is_the_owner_by_then)
 	cr_assert_eq(value(), 6);
 }
 
-/* ---- links and deaths (U22 to U28) ------------------------------------------------------------ */
+/* ---- links and deaths (U22 to U28) ------------------------------------------------------------
+ */
 
 static enum bed_fate lose_unlock(struct lab *l, const struct bed_msg *msg)
 {
@@ -638,7 +639,8 @@ Test(unlock, link_loss_during_a_cancel)
 		answers = 1;
 		user_cancel(&lab, &a);
 		lab_run(&lab, 2000);
-		cr_assert_eq(a.unlock_status, DLM_NORMAL, "handled %d: %d", handled, a.unlock_status);
+		cr_assert_eq(a.unlock_status, DLM_NORMAL, "handled %d: %d", handled,
+			     a.unlock_status);
 		cr_assert_eq(a.asts, 0);
 		user_hold(&lab, &a, 2, "r", PR, 0);
 		user_convert(&lab, &a, EX, 0, 0);
@@ -753,7 +755,8 @@ Test(unlock_death, link_breaks_and_then_the_owner_dies)
 	cr_assert_eq(lab.bed.n[2].dom->stats.locks, 0);
 }
 
-/* ---- what is left behind ----------------------------------------------------------------------- */
+/* ---- what is left behind -----------------------------------------------------------------------
+ */
 
 /* U29: a BAST of a lock comes before its unlock AST, or never. */
 Test(unlock, no_bast_after_the_unlock_ast)
