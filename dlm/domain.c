@@ -218,7 +218,8 @@ static struct dlm_reply query_join(struct dlm *dlm, node_t from, const void *p, 
 			  dom->cfg.name, from, a.dlm_minor, dom->cfg.fs_major, a.fs_minor);
 	} else if (a.code == DLM_JOIN_PROTOCOL_MISMATCH) {
 		log_warn(dlm->log, "dlm",
-			 "join refused domain=%s node=%d offers dlm=%d.%d fs=%d.%d, we run dlm=%d.%d "
+			 "join refused domain=%s node=%d offers dlm=%d.%d fs=%d.%d, we run "
+			 "dlm=%d.%d "
 			 "fs=%d.%d; use equal software versions on both",
 			 dom->cfg.name, from, m.dlm_major, m.dlm_minor, m.fs_major, m.fs_minor,
 			 DLM_PROTO_MAJOR, dom->dlm_minor, dom->cfg.fs_major, dom->fs_minor);

@@ -36,7 +36,7 @@ enum dlm_ms_step {
 struct dlm_membership {
 	enum dlm_ms_step step;
 	node_t cur;		/* whom the open message went to */
-	bool probing;		/* the open message is a NODEINFO that asks what became of another */
+	bool probing;		/* the open message asks what became of another one */
 	struct dlm_map snapshot; /* who heartbeats, as told in QUERY_JOIN */
 	struct dlm_map yes;	/* who has reserved the join for us */
 	struct dlm_map doubt;	/* QUERY_JOIN without outcome: may have reserved it */

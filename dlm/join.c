@@ -251,7 +251,8 @@ static void answered(struct dlm_domain *dom, node_t node, struct dlm_join_answer
 		break;
 	case DLM_JOIN_DISALLOW:
 		because(dom, -EAGAIN,
-			"node %d says not now for %d s: another node is joining or being recovered, "
+			"node %d says not now for %d s: another node is joining or being "
+			"recovered, "
 			"or a member's heartbeat is not seen by all; see 'o2fuse status' there, "
 			"then mount again",
 			node, BACKOFF_SUM_MS / 1000);
@@ -289,7 +290,8 @@ static void query_done(struct dlm_domain *dom, node_t node, int err, int32_t sta
 		answered(dom, node, dlm_join_answer_unpack(status));
 	}
 	if (!dlm_map_equal(&dom->live, &ms->snapshot))
-		because(dom, -EAGAIN, "nodes came up or went down all the time; see 'o2fuse status'");
+		because(dom, -EAGAIN,
+			"nodes came up or went down all the time; see 'o2fuse status'");
 	if (ms->err || ms->quit)
 		give_back(dom);
 	else
@@ -342,7 +344,8 @@ static void compare_done(struct dlm_domain *dom, node_t node, int err, int32_t s
 			node, strerror(-status));
 	}
 	if (!dlm_map_equal(&dom->live, &ms->snapshot))
-		because(dom, -EAGAIN, "nodes came up or went down all the time; see 'o2fuse status'");
+		because(dom, -EAGAIN,
+			"nodes came up or went down all the time; see 'o2fuse status'");
 	if (ms->err || ms->quit)
 		give_back(dom);
 	else
@@ -356,9 +359,10 @@ static void joined(struct dlm_domain *dom)
 	dom->ms->step = MS_IDLE;
 	dom->state = DLM_DOM_JOINED; /* first, so that no QUERY_JOIN takes us for a stranger */
 	dom->joining_node = NODE_NONE;
-	log_info(dom->dlm->log, "dlm", "joined domain=%s members=%u proto=1.%d fs=%d.%d attempts=%u",
-		 dom->cfg.name, dlm_map_count(&dom->members), dom->dlm_minor, dom->cfg.fs_major,
-		 dom->fs_minor, dom->ms->attempts);
+	log_info(dom->dlm->log, "dlm",
+		 "joined domain=%s members=%u proto=1.%d fs=%d.%d attempts=%u", dom->cfg.name,
+		 dlm_map_count(&dom->members), dom->dlm_minor, dom->cfg.fs_major, dom->fs_minor,
+		 dom->ms->attempts);
 	dlm_fx_joined(dom, 0, "");
 	dlm_map_for_each(n, &dom->members)
 		dlm_fx_members(dom, n, true);
@@ -488,7 +492,8 @@ static void cancel_done(struct dlm_domain *dom, node_t node, int err, int32_t st
 	cancel_next(dom);
 }
 
-/* ---- what drives it ----------------------------------------------------------------------------- */
+/* ---- what drives it -----------------------------------------------------------------------------
+ */
 
 static void outcome(void *arg, node_t node, int err, int32_t status)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * wire.c: o2dlm payloads, to and from bytes.
+ * wire.c: o2dlm payloads, to and from bytes; those of membership are in wire_member.c.
  *
  * Every decoder walks the payload with a cursor that cannot leave it and demands in the
  * end that exactly nothing is left; every encoder starts from zeroed pads. So neither
@@ -18,7 +18,6 @@
 #define LOCK_FIXED 80
 #define MIG_FIXED 112
 #define MIG_LOCK 16
-#define NODE_ENTRY 8
 
 /* ---- the table of messages ------------------------------------------------ */
 
@@ -49,7 +48,7 @@ static const struct {
 	[DLM_QUERY_REGION - DLM_MSG_FIRST] = { "QUERY_REGION",
 		68 + DLM_WIRE_REGIONS_MAX * DLM_WIRE_REGION_LEN, true },
 	[DLM_QUERY_NODEINFO - DLM_MSG_FIRST] = { "QUERY_NODEINFO",
-		68 + NODE_MAX * NODE_ENTRY, true },
+		68 + NODE_MAX * DLM_WIRE_NODE_LEN, true },
 	[DLM_BEGIN_EXIT_DOMAIN_MSG - DLM_MSG_FIRST] = { "BEGIN_EXIT_DOMAIN", 4, false },
 	[DLM_DEREF_LOCKRES_DONE - DLM_MSG_FIRST] = { "DEREF_LOCKRES_DONE", 72, false },
 };
@@ -109,27 +108,6 @@ static void put_name(struct bytes_out *out, const struct dlm_name *name, size_t 
 	assert(name->len >= 1 && name->len <= DLM_NAME_MAX);
 	bytes_put_copy(out, name->bytes, name->len);
 	bytes_put_zero(out, field - name->len);
-}
-
-static int get_domain(struct bytes_in *in, uint8_t len, struct dlm_wire_domain *out)
-{
-	const uint8_t *p = bytes_get(in, DLM_WIRE_DOMAIN_MAX);
-
-	*out = (struct dlm_wire_domain){ 0 };
-	if (!p)
-		return -EMSGSIZE;
-	if (len < 1 || len > DLM_WIRE_DOMAIN_MAX)
-		return -ENAMETOOLONG;
-	out->len = len;
-	memcpy(out->name, p, len);
-	return 0;
-}
-
-static void put_domain(struct bytes_out *out, const struct dlm_wire_domain *d)
-{
-	assert(d->len >= 1 && d->len <= DLM_WIRE_DOMAIN_MAX);
-	bytes_put_copy(out, d->name, d->len);
-	bytes_put_zero(out, DLM_WIRE_DOMAIN_MAX - d->len);
 }
 
 static bool mode_or_none(int8_t mode)
@@ -577,203 +555,4 @@ int dlm_get_reco_done(const void *p, size_t len, struct dlm_wire_reco *m)
 size_t dlm_put_reco_done(const struct dlm_wire_reco *m, void *buf, size_t room)
 {
 	return put_reco(m, false, 70, buf, room);
-}
-
-/* ---- membership ----------------------------------------------------------- */
-
-int32_t dlm_join_answer_pack(struct dlm_join_answer a)
-{
-	uint32_t v = (uint32_t)a.code << 24;
-
-	if (a.code == DLM_JOIN_OK)
-		v |= (uint32_t)a.dlm_minor << 16 | (uint32_t)a.fs_minor << 8;
-	return (int32_t)v;
-}
-
-struct dlm_join_answer dlm_join_answer_unpack(int32_t status)
-{
-	uint32_t v = (uint32_t)status;
-
-	return (struct dlm_join_answer){ .code = (uint8_t)(v >> 24),
-					 .dlm_minor = (uint8_t)(v >> 16),
-					 .fs_minor = (uint8_t)(v >> 8) };
-}
-
-int dlm_get_query_join(const void *p, size_t len, struct dlm_wire_query_join *m)
-{
-	struct bytes_in in = bytes_in(p, len);
-	uint8_t name_len;
-	int err;
-
-	m->node = bytes_get_u8(&in);
-	bytes_skip(&in, 2);
-	name_len = bytes_get_u8(&in);
-	m->dlm_major = bytes_get_u8(&in);
-	m->dlm_minor = bytes_get_u8(&in);
-	m->fs_major = bytes_get_u8(&in);
-	m->fs_minor = bytes_get_u8(&in);
-	err = get_domain(&in, name_len, &m->domain);
-	bytes_get_copy(&in, m->node_map, sizeof(m->node_map));
-	if (!bytes_done(&in))
-		return -EMSGSIZE;
-	if (err)
-		return err;
-	return m->node < NODE_MAX ? 0 : -ERANGE;
-}
-
-size_t dlm_put_query_join(const struct dlm_wire_query_join *m, void *buf, size_t room)
-{
-	struct bytes_out out = bytes_out(buf, room);
-
-	assert(m->node < NODE_MAX);
-	bytes_put_u8(&out, m->node);
-	bytes_put_zero(&out, 2);
-	bytes_put_u8(&out, m->domain.len);
-	bytes_put_u8(&out, m->dlm_major);
-	bytes_put_u8(&out, m->dlm_minor);
-	bytes_put_u8(&out, m->fs_major);
-	bytes_put_u8(&out, m->fs_minor);
-	put_domain(&out, &m->domain);
-	bytes_put_copy(&out, m->node_map, sizeof(m->node_map));
-	return finish(&out);
-}
-
-int dlm_get_join(const void *p, size_t len, struct dlm_wire_join *m)
-{
-	struct bytes_in in = bytes_in(p, len);
-	uint8_t name_len;
-	int err;
-
-	m->node = bytes_get_u8(&in);
-	bytes_skip(&in, 2);
-	name_len = bytes_get_u8(&in);
-	err = get_domain(&in, name_len, &m->domain);
-	if (!bytes_done(&in))
-		return -EMSGSIZE;
-	if (err)
-		return err;
-	return m->node < NODE_MAX ? 0 : -ERANGE;
-}
-
-size_t dlm_put_join(const struct dlm_wire_join *m, void *buf, size_t room)
-{
-	struct bytes_out out = bytes_out(buf, room);
-
-	assert(m->node < NODE_MAX);
-	bytes_put_u8(&out, m->node);
-	bytes_put_zero(&out, 2);
-	bytes_put_u8(&out, m->domain.len);
-	put_domain(&out, &m->domain);
-	return finish(&out);
-}
-
-int dlm_get_exit(const void *p, size_t len, struct dlm_wire_exit *m)
-{
-	struct bytes_in in = bytes_in(p, len);
-
-	m->node = bytes_get_u8(&in);
-	bytes_skip(&in, 3);
-	if (!bytes_done(&in))
-		return -EMSGSIZE;
-	return m->node < NODE_MAX ? 0 : -ERANGE;
-}
-
-size_t dlm_put_exit(const struct dlm_wire_exit *m, void *buf, size_t room)
-{
-	struct bytes_out out = bytes_out(buf, room);
-
-	assert(m->node < NODE_MAX);
-	bytes_put_u8(&out, m->node);
-	bytes_put_zero(&out, 3);
-	return finish(&out);
-}
-
-/* QUERY_REGION and QUERY_NODEINFO: node, count, name length (offset 2), pad, domain. */
-static int get_query_head(struct bytes_in *in, node_t *node, uint8_t *count,
-			  struct dlm_wire_domain *domain)
-{
-	uint8_t name_len;
-
-	*node = bytes_get_u8(in);
-	*count = bytes_get_u8(in);
-	name_len = bytes_get_u8(in);
-	bytes_skip(in, 1);
-	return get_domain(in, name_len, domain);
-}
-
-static void put_query_head(struct bytes_out *out, node_t node, uint8_t count,
-			   const struct dlm_wire_domain *domain)
-{
-	assert(node < NODE_MAX);
-	bytes_put_u8(out, node);
-	bytes_put_u8(out, count);
-	bytes_put_u8(out, domain->len);
-	bytes_put_zero(out, 1);
-	put_domain(out, domain);
-}
-
-int dlm_get_query_region(const void *p, size_t len, struct dlm_wire_query_region *m)
-{
-	struct bytes_in in = bytes_in(p, len);
-	int err = get_query_head(&in, &m->node, &m->num_regions, &m->domain);
-
-	bytes_get_copy(&in, m->regions, sizeof(m->regions));
-	if (!bytes_done(&in))
-		return -EMSGSIZE;
-	if (err)
-		return err;
-	if (m->num_regions > DLM_WIRE_REGIONS_MAX)
-		return -EINVAL;
-	return m->node < NODE_MAX ? 0 : -ERANGE;
-}
-
-size_t dlm_put_query_region(const struct dlm_wire_query_region *m, void *buf, size_t room)
-{
-	struct bytes_out out = bytes_out(buf, room);
-
-	assert(m->num_regions <= DLM_WIRE_REGIONS_MAX);
-	put_query_head(&out, m->node, m->num_regions, &m->domain);
-	for (int i = 0; i < m->num_regions; i++)
-		bytes_put_copy(&out, m->regions[i], DLM_WIRE_REGION_LEN);
-	bytes_put_zero(&out, (size_t)(DLM_WIRE_REGIONS_MAX - m->num_regions) * DLM_WIRE_REGION_LEN);
-	return finish(&out);
-}
-
-int dlm_get_query_nodeinfo(const void *p, size_t len, struct dlm_wire_query_nodeinfo *m)
-{
-	struct bytes_in in = bytes_in(p, len);
-	int err = get_query_head(&in, &m->node, &m->num_nodes, &m->domain);
-	bool in_range = true;
-
-	for (int i = 0; i < NODE_MAX; i++) {
-		struct dlm_wire_node *n = &m->nodes[i];
-
-		n->node = bytes_get_u8(&in);
-		bytes_skip(&in, 1);
-		n->port = bytes_get_be16(&in);
-		n->addr = bytes_get_be32(&in);
-		if (i < m->num_nodes && n->node >= NODE_MAX)
-			in_range = false;
-	}
-	if (!bytes_done(&in))
-		return -EMSGSIZE;
-	if (err)
-		return err;
-	return m->node < NODE_MAX && in_range ? 0 : -ERANGE;
-}
-
-size_t dlm_put_query_nodeinfo(const struct dlm_wire_query_nodeinfo *m, void *buf, size_t room)
-{
-	struct bytes_out out = bytes_out(buf, room);
-
-	put_query_head(&out, m->node, m->num_nodes, &m->domain);
-	for (int i = 0; i < m->num_nodes; i++) {
-		assert(m->nodes[i].node < NODE_MAX);
-		bytes_put_u8(&out, m->nodes[i].node);
-		bytes_put_zero(&out, 1);
-		bytes_put_be16(&out, m->nodes[i].port);
-		bytes_put_be32(&out, m->nodes[i].addr);
-	}
-	bytes_put_zero(&out, (size_t)(NODE_MAX - m->num_nodes) * NODE_ENTRY);
-	return finish(&out);
 }

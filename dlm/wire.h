@@ -17,8 +17,8 @@
  *	-EINVAL		flags that exclude each other, or a count that contradicts
  *	-ERANGE		node, mode, list or kind out of range
  *
- * and *out is complete only with 0. Contradicting flags win over the length that they imply. That the sender's number is that of
- * the link it came on is the caller's check.
+ * and *out is complete only with 0. Contradicting flags win over the length that they imply.
+ * That the sender's number is that of the link it came on is the caller's check.
  *
  * Encoding writes into a buffer of room bytes (DLM_MAX_PAYLOAD always suffices), pads
  * zero, and returns the length. Values out of range are our own mistake: assert.
@@ -208,6 +208,7 @@ struct dlm_wire_reco {
 #define DLM_WIRE_DOMAIN_MAX 64
 #define DLM_WIRE_REGIONS_MAX 32
 #define DLM_WIRE_REGION_LEN 32
+#define DLM_WIRE_NODE_LEN 8 /* bytes of a node entry */
 
 /* name: not terminated on the wire, terminated here. */
 struct dlm_wire_domain {

@@ -35,8 +35,8 @@ void check_view(struct sim_user *u, int mode)
 		r->views_pr += (mode == DLM_MODE_PR) - (u->view == DLM_MODE_PR);
 		r->views_ex += (mode == DLM_MODE_EX) - (u->view == DLM_MODE_EX);
 		if (r->views_ex > 1 || (r->views_ex && r->views_pr))
-			world_fail(u->w, "r%d.%u: %d EX and %d PR at once, the last one n%d u%d", u->res,
-				   u->gen, r->views_ex, r->views_pr, u->n->id, u->id);
+			world_fail(u->w, "r%d.%u: %d EX and %d PR at once, the last one n%d u%d",
+				   u->res, u->gen, r->views_ex, r->views_pr, u->n->id, u->id);
 	}
 	u->view = mode;
 }
@@ -137,8 +137,8 @@ void check_ast_lvb(struct sim_user *u, const uint8_t *lvb, bool expected)
 	if (memcmp(lvb, want, DLM_LVB_LEN) == 0)
 		r->before_ok = r->zero_ok = false;
 	else if (!excused(u, r, lvb))
-		world_fail(u->w, "r%d.%u n%d u%d: value block %02x.. %llu, last put %llu", u->res, u->gen,
-			   u->n->id, u->id, lvb[0], (unsigned long long)lvb_count(lvb),
+		world_fail(u->w, "r%d.%u n%d u%d: value block %02x.. %llu, last put %llu", u->res,
+			   u->gen, u->n->id, u->id, lvb[0], (unsigned long long)lvb_count(lvb),
 			   (unsigned long long)r->count);
 	u->value = r->count;
 }
@@ -177,8 +177,8 @@ void check_joined(struct sim_node *n)
 			continue;
 		dlm_domain_members(o->dom, theirs);
 		if (!has(mine, o->id) || !has(theirs, n->id))
-			world_fail(w, "n%d and n%d are both in, but not each other's members", n->id,
-				   o->id);
+			world_fail(w, "n%d and n%d are both in, but not each other's members",
+				   n->id, o->id);
 	}
 }
 
@@ -401,13 +401,14 @@ static void compare_lock(struct sim_world *w, const struct copies *all, const st
 		return;
 	there = copy_at(all, c, c->owner);
 	if (!there)
-		world_fail(w, "r%d.%u: lock %llx of n%d is not known to its owner n%d", c->res, c->gen,
-			   (unsigned long long)c->cookie, c->node, c->owner);
+		world_fail(w, "r%d.%u: lock %llx of n%d is not known to its owner n%d", c->res,
+			   c->gen, (unsigned long long)c->cookie, c->node, c->owner);
 	else if (rest && (there->mode != c->mode || there->convert != c->convert ||
 			  there->queue != c->queue))
 		world_fail(w, "r%d.%u: lock %llx of n%d is %c %s there, %c %s at owner n%d", c->res,
 			   c->gen, (unsigned long long)c->cookie, c->node, c->queue,
-			   dlm_mode_name(c->mode), there->queue, dlm_mode_name(there->mode), c->owner);
+			   dlm_mode_name(c->mode), there->queue, dlm_mode_name(there->mode),
+			   c->owner);
 }
 
 static void compare_res(struct sim_world *w, const struct copies *all, const struct copy *c)
@@ -422,8 +423,8 @@ static void compare_res(struct sim_world *w, const struct copies *all, const str
 	}
 	o = usable_owner(all, c);
 	if (!o)
-		world_fail(w, "r%d.%u at rest: n%d says its owner is n%d, which says no", c->res, c->gen,
-			   c->at, c->owner);
+		world_fail(w, "r%d.%u at rest: n%d says its owner is n%d, which says no", c->res,
+			   c->gen, c->at, c->owner);
 	else if (!has(o->refs, c->at))
 		world_fail(w, "r%d.%u at rest: owner n%d has no reference of n%d", c->res, c->gen,
 			   c->owner, c->at);

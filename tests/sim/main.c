@@ -33,10 +33,11 @@ static const struct sim_options *running;
 
 static void say_repeat(const struct sim_options *o)
 {
-	printf("repeat: sim --nodes %d --users %d --resources %d --steps %" PRIu64 " --seed %" PRIu64
-	       "%s%s%s --trace\n",
-	       o->nodes, o->users, o->resources, o->steps, o->seed, o->no_leave ? " --no-leave" : "",
-	       o->cuts ? " --cuts" : "", o->kills ? " --kills" : "");
+	printf("repeat: sim --nodes %d --users %d --resources %d --steps %" PRIu64
+	       " --seed %" PRIu64 "%s%s%s --trace\n",
+	       o->nodes, o->users, o->resources, o->steps, o->seed,
+	       o->no_leave ? " --no-leave" : "", o->cuts ? " --cuts" : "",
+	       o->kills ? " --kills" : "");
 }
 
 static void on_abort(int sig)
@@ -61,8 +62,8 @@ static bool run(const struct sim_options *opt, struct totals *sum)
 	world_run(w);
 	ok = !world_failed(w);
 	if (!ok) {
-		printf("FAILED seed=%" PRIu64 " nodes=%d step=%" PRIu64 " t=%" PRIu64 "us: %s\n", opt->seed,
-		       opt->nodes, w->step, w->now, w->failure);
+		printf("FAILED seed=%" PRIu64 " nodes=%d step=%" PRIu64 " t=%" PRIu64 "us: %s\n",
+		       opt->seed, opt->nodes, w->step, w->now, w->failure);
 		say_repeat(opt);
 	}
 	sum->steps += w->step;
@@ -92,8 +93,8 @@ static uint64_t number(const char *name, const char *text, uint64_t lo, uint64_t
 	errno = 0;
 	v = text ? strtoull(text, &end, 10) : 0;
 	if (!text || errno || *end || end == text || v < lo || v > hi) {
-		fprintf(stderr, "sim: %s takes a number from %" PRIu64 " to %" PRIu64 "\n%s", name, lo, hi,
-			usage);
+		fprintf(stderr, "sim: %s takes a number from %" PRIu64 " to %" PRIu64 "\n%s", name,
+			lo, hi, usage);
 		exit(2);
 	}
 	return v;
@@ -183,10 +184,11 @@ int main(int argc, char **argv)
 	       " cancels=%" PRIu64 "+%" PRIu64 " joins=%" PRIu64 " leaves=%" PRIu64 " cuts=%" PRIu64
 	       " deaths=%" PRIu64 "\n",
 	       a.last - a.first + 1, bad, a.opt.nodes, sum.steps, sum.messages, sum.asts, sum.basts,
-	       sum.puts, sum.zero_reads, sum.cancels_won, sum.cancels_lost, sum.joins, sum.leaves, sum.cuts,
-	       sum.deaths);
+	       sum.puts, sum.zero_reads, sum.cancels_won, sum.cancels_lost, sum.joins, sum.leaves,
+	       sum.cuts, sum.deaths);
 	if (a.timing) {
-		double s = (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9;
+		double s =
+			(double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9;
 
 		printf("seconds=%.2f events_per_s=%.0f\n", s, (double)sum.steps / s);
 	}

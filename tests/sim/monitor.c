@@ -78,9 +78,11 @@ static void convert_arrives(struct sim_node *n, struct dlm_domain *dom,
 	if (!lock || !dlm_is_self(dom, res->owner) || res->state & DLM_RES_LOCAL_WAIT)
 		return;
 	if (lock->list != DLM_LIST_GRANTED)
-		world_fail(n->w, "n%d: node %d converts a lock that is not granted", n->id, m->node);
+		world_fail(n->w, "n%d: node %d converts a lock that is not granted", n->id,
+			   m->node);
 	else if (lock->flags & DLM_LOCK_AST)
-		world_fail(n->w, "n%d: node %d converts a lock whose AST is queued", n->id, m->node);
+		world_fail(n->w, "n%d: node %d converts a lock whose AST is queued", n->id,
+			   m->node);
 }
 
 /*
@@ -149,7 +151,8 @@ static bool harmless(uint16_t type, int32_t v)
 		return v >= 0 && v <= (DLM_ASSERT_REPLY_REASSERT | DLM_ASSERT_REPLY_MASTERY_REF);
 	case DLM_CREATE_LOCK_MSG:
 	case DLM_CONVERT_LOCK_MSG:
-		return one_of(v, DLM_NORMAL, DLM_NOTQUEUED, DLM_FORWARD, DLM_RECOVERING, DLM_MIGRATING);
+		return one_of(v, DLM_NORMAL, DLM_NOTQUEUED, DLM_FORWARD, DLM_RECOVERING,
+			      DLM_MIGRATING);
 	case DLM_UNLOCK_LOCK_MSG:
 		return one_of(v, DLM_NORMAL, DLM_CANCELGRANT, DLM_FORWARD, DLM_RECOVERING,
 			      DLM_MIGRATING);
@@ -177,6 +180,6 @@ void monitor_reply(struct sim_node *n, node_t from, uint16_t type, const struct 
 	if (excused(n->w) || r->sys_status)
 		return;
 	if (!harmless(type, r->status))
-		world_fail(n->w, "n%d answers the %s of node %d with %d", n->id, dlm_msg_name(type), from,
-			   r->status);
+		world_fail(n->w, "n%d answers the %s of node %d with %d", n->id, dlm_msg_name(type),
+			   from, r->status);
 }

@@ -249,7 +249,8 @@ static void tr_send(void *ctx, uint64_t token, node_t to, uint32_t key, uint16_t
 	struct frame *f;
 
 	if (to == n->id || to == 0 || to > w->opt.nodes || len > dlm_msg_max(type) || len == 0) {
-		world_fail(w, "n%d sends %s of %zu bytes to %d", n->id, dlm_msg_name(type), len, to);
+		world_fail(w, "n%d sends %s of %zu bytes to %d", n->id, dlm_msg_name(type), len,
+			   to);
 		return;
 	}
 	monitor_send(n, to, key, type, payload, len);
@@ -422,7 +423,8 @@ static void reply_arrived(struct sim_node *n, struct frame *f)
 	uint64_t token = open_end(f->open);
 	int err = f->sys_status == 1 ? -ENOPROTOOPT : f->sys_status == 2 ? -EOVERFLOW : 0;
 
-	trace(n->w, "%d>%d reply %s %d", f->from, f->to, dlm_msg_name(f->type), err ? err : f->status);
+	trace(n->w, "%d>%d reply %s %d", f->from, f->to, dlm_msg_name(f->type),
+	      err ? err : f->status);
 	net_input_begin(n);
 	dlm_sent(n->dlm, token, err, err ? 0 : f->status);
 	net_input_end(n);
@@ -615,7 +617,8 @@ void net_node_died(struct sim_node *n)
 		if (rng_percent(&w->rng, 50)) { /* the process died, its host lives: EOF */
 			l->wire_epoch++;
 			link_of(w, (node_t)i, n->id)->wire_epoch = l->wire_epoch;
-			world_at(w, rng_range(&w->rng, 0, 1000), EV_LINK_LOST, (node_t)i, NULL, n->id);
+			world_at(w, rng_range(&w->rng, 0, 1000), EV_LINK_LOST, (node_t)i, NULL,
+				 n->id);
 		}
 		world_at(w, noticed, EV_HB_DOWN, (node_t)i, NULL, n->id);
 	}

@@ -78,7 +78,8 @@ const char *trace_message(uint16_t type, const uint8_t *p, size_t len, char *buf
 		if (dlm_get_migrate(p, len, &m.migrate))
 			break;
 		res_text(&m.migrate.name, res, sizeof(res));
-		snprintf(buf, room, "%s %s %d>%d", name, res, m.migrate.master, m.migrate.new_master);
+		snprintf(buf, room, "%s %s %d>%d", name, res, m.migrate.master,
+			 m.migrate.new_master);
 		return buf;
 	case DLM_CREATE_LOCK_MSG:
 	case DLM_CONVERT_LOCK_MSG:
@@ -95,8 +96,8 @@ const char *trace_message(uint16_t type, const uint8_t *p, size_t len, char *buf
 		res_text(&m.ast.name, res, sizeof(res));
 		snprintf(buf, room, "%s %s %s flags=%x c=%" PRIx64,
 			 m.ast.type == DLM_WIRE_AST ? "AST" : "BAST", res,
-			 m.ast.type == DLM_WIRE_AST ? "" : dlm_mode_name(m.ast.blocked), m.ast.flags,
-			 m.ast.cookie & 0xffff);
+			 m.ast.type == DLM_WIRE_AST ? "" : dlm_mode_name(m.ast.blocked),
+			 m.ast.flags, m.ast.cookie & 0xffff);
 		return buf;
 	case DLM_UNLOCK_LOCK_MSG:
 		if (dlm_get_unlock(p, len, &m.unlock))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * workload.c: users that lock, convert, cancel and unlock; nodes that join and leave.
+ * workload.c: users that lock, convert, cancel and unlock. Nodes are in members.c.
  *
  * A user holds at most one lock; several users of a node, and of other nodes, meet on the
  * same few resources. A holder either gives its lock up after a while or keeps it until
@@ -24,7 +24,7 @@ static struct sim_res *res_of(const struct sim_user *u)
 	return &u->w->res[u->res];
 }
 
-static bool settled(const struct sim_user *u)
+bool user_settled(const struct sim_user *u)
 {
 	return !u->done_due && !u->ast_due && !u->cancel_done_due && !u->cancel_ast_due;
 }
@@ -53,7 +53,7 @@ bool sim_res_parse(const uint8_t *name, size_t len, int *res, uint32_t *gen)
 
 /* ---- when a user acts next ------------------------------------------------------- */
 
-static void act_in(struct sim_user *u, uint32_t lo_us, uint32_t hi_us)
+void user_act_in(struct sim_user *u, uint32_t lo_us, uint32_t hi_us)
 {
 	world_at(u->w, rng_range(&u->w->rng, lo_us, hi_us), EV_USER, u->n->id, u, ++u->serial);
 }
@@ -87,10 +87,8 @@ static void lock_gone(struct sim_user *u)
 	u->state = USER_IDLE;
 	u->blocking = DLM_MODE_NONE;
 	u->cached = false;
-	act_in(u, 0, u->w->profile.think_ms * SIM_MS);
+	user_act_in(u, 0, u->w->profile.think_ms * SIM_MS);
 }
-
-static void node_look(struct sim_node *n);
 
 static void granted(struct sim_user *u)
 {
@@ -101,11 +99,11 @@ static void granted(struct sim_user *u)
 	u->cached = w->stage == STAGE_TRAFFIC && !giving_up(u) &&
 		    rng_percent(&w->rng, w->profile.cached_percent);
 	if (giving_up(u))
-		act_in(u, 0, 2000);
+		user_act_in(u, 0, 2000);
 	else if (u->cached)
-		act_in(u, 20 * SIM_MS, 1500 * SIM_MS);
+		user_act_in(u, 20 * SIM_MS, 1500 * SIM_MS);
 	else
-		act_in(u, 0, w->profile.hold_ms * SIM_MS);
+		user_act_in(u, 0, w->profile.hold_ms * SIM_MS);
 	if (in_the_way(u))
 		yield_soon(u);
 	else
@@ -117,7 +115,7 @@ static void settle(struct sim_user *u)
 {
 	bool undone = u->refused || u->taken_back;
 
-	if (!settled(u))
+	if (!user_settled(u))
 		return;
 	check_put_over(u);
 	u->refused = u->taken_back = false;
@@ -138,7 +136,7 @@ static void settle(struct sim_user *u)
 	default:
 		world_fail(u->w, "n%d u%d: an answer, but nothing was asked", u->n->id, u->id);
 	}
-	node_look(u->n);
+	members_look(u->n);
 }
 
 /* ---- callbacks ------------------------------------------------------------------------ */
@@ -174,13 +172,14 @@ static void on_done(void *data, enum dlm_call call, enum dlm_status status)
 	}
 	if (call == DLM_CALL_CANCEL) {
 		if (!u->cancel_done_due)
-			world_fail(u->w, "n%d u%d: %s, but no cancel is open", u->n->id, u->id, text);
+			world_fail(u->w, "n%d u%d: %s, but no cancel is open", u->n->id, u->id,
+				   text);
 		u->cancel_done_due = false;
 		if (status != DLM_NORMAL) {
 			/* The request was refused before the cancel could meet it. */
 			if (!u->refused && !u->done_due)
-				world_fail(u->w, "n%d u%d: cancel refused, status %d", u->n->id, u->id,
-					   (int)status);
+				world_fail(u->w, "n%d u%d: cancel refused, status %d", u->n->id,
+					   u->id, (int)status);
 			u->cancel_ast_due = false;
 		}
 		settle(u);
@@ -264,8 +263,8 @@ static void on_unlock_ast(void *data, enum dlm_status status)
 		u->cancel_ast_due = false;
 		if (status == DLM_NORMAL) {
 			if (!u->ast_due || u->state == USER_GRANTED)
-				world_fail(u->w, "n%d u%d: cancelled, but the AST had come", u->n->id,
-					   u->id);
+				world_fail(u->w, "n%d u%d: cancelled, but the AST had come",
+					   u->n->id, u->id);
 			u->ast_due = false;
 			u->taken_back = true;
 			u->w->cancels_won++;
@@ -304,8 +303,8 @@ static void plan_cancel(struct sim_user *u, uint32_t percent)
 	struct sim_world *w = u->w;
 
 	if (rng_percent(&w->rng, percent))
-		world_at(w, rng_range(&w->rng, 0, rng_percent(&w->rng, 50) ? 1000 : 15000), EV_CANCEL,
-			 u->n->id, u, u->serial);
+		world_at(w, rng_range(&w->rng, 0, rng_percent(&w->rng, 50) ? 1000 : 15000),
+			 EV_CANCEL, u->n->id, u, u->serial);
 }
 
 static int wanted_mode(struct sim_world *w)
@@ -329,10 +328,11 @@ static void lock(struct sim_user *u)
 	u->res = (int)rng_below(&w->rng, (uint32_t)w->opt.resources);
 	r = res_of(u);
 	if (r->local_open) { /* nobody else can know the name yet */
-		act_in(u, 100, 5000);
+		user_act_in(u, 100, 5000);
 		return;
 	}
-	if (r->handles == 0 && rng_percent(&w->rng, w->profile.new_name_percent)) { /* a name that nobody knows */
+	if (r->handles == 0 &&
+	    rng_percent(&w->rng, w->profile.new_name_percent)) { /* a name that nobody knows */
 		r->gen++;
 		r->count = 0;
 		r->zero_ok = true;
@@ -437,7 +437,7 @@ static void act(struct sim_user *u)
 			lock(u);
 		return;
 	}
-	if (u->state != USER_GRANTED || !settled(u))
+	if (u->state != USER_GRANTED || !user_settled(u))
 		return;
 	if (u->cached && w->stage == STAGE_ANSWER && !giving_up(u))
 		return; /* it does no more than obey */
@@ -452,7 +452,7 @@ static void act(struct sim_user *u)
 	} else if (dice < 88) {
 		cancel(u); /* of a granted lock: too late by definition */
 	} else {
-		act_in(u, 0, w->profile.hold_ms * SIM_MS);
+		user_act_in(u, 0, w->profile.hold_ms * SIM_MS);
 		if (in_the_way(u))
 			yield_soon(u);
 	}
@@ -468,7 +468,7 @@ static void give_way(struct sim_user *u)
 		cancel(u);
 		return;
 	}
-	if (u->state != USER_GRANTED || !settled(u) || !in_the_way(u))
+	if (u->state != USER_GRANTED || !user_settled(u) || !in_the_way(u))
 		return;
 	if (!down)
 		unlock(u);
@@ -478,150 +478,8 @@ static void give_way(struct sim_user *u)
 		convert(u, DLM_MODE_NL);
 }
 
-/* ---- a node's turn --------------------------------------------------------------------------- */
-
-static void on_joined(void *ctx, struct dlm_domain *dom, int err, const char *why)
-{
-	struct sim_node *n = ctx;
-	struct sim_world *w = n->w;
-
-	trace(w, "n%d joined %d %s", n->id, err, why);
-	if (err) {
-		world_fail(w, "n%d: join failed (%d): %s", n->id, err, why);
-		return;
-	}
-	n->dom = dom;
-	n->state = NODE_IN;
-	w->joins++;
-	for (int i = 0; i < w->opt.users; i++)
-		act_in(&n->users[i], 0, 20 * SIM_MS);
-	world_at(w, rng_range(&w->rng, w->profile.stay_ms / 10, w->profile.stay_ms) * SIM_MS, EV_NODE,
-		 n->id, NULL, 0);
-	check_joined(n);
-}
-
-static void on_left(void *ctx)
-{
-	struct sim_node *n = ctx;
-
-	trace(n->w, "n%d left", n->id);
-	if (n->state != NODE_LEAVING)
-		world_fail(n->w, "n%d: left, but it was not leaving", n->id);
-	n->state = NODE_OUT;
-	n->dom = NULL;
-	n->w->leaving--;
-	n->w->leaves++;
-	check_node_gone(n);
-	world_at(n->w, rng_range(&n->w->rng, 0, 1500) * SIM_MS, EV_NODE, n->id, NULL, 0);
-}
-
-static void on_evicted(void *ctx, node_t node)
-{
-	struct sim_node *n = ctx;
-
-	trace(n->w, "n%d evicted %d", n->id, node);
-	if (n->w->nodes[node].state != NODE_DEAD)
-		world_fail(n->w, "n%d evicted node %d, which lives", n->id, node);
-}
-
-static void on_members(void *ctx, node_t node, bool joined)
-{
-	struct sim_node *n = ctx;
-
-	trace(n->w, "n%d member %d %s", n->id, node, joined ? "joined" : "left");
-}
-
-static const struct dlm_domain_ops domain_ops = { .joined = on_joined, .left = on_left,
-						  .evicted = on_evicted, .members = on_members };
-
-static bool node_idle(const struct sim_node *n)
-{
-	for (int i = 0; i < n->w->opt.users; i++)
-		if (n->users[i].state != USER_IDLE)
-			return false;
-	return true;
-}
-
-static void join(struct sim_node *n)
-{
-	struct dlm_domain_config cfg = { .fs_major = 1, .ops = &domain_ops, .ctx = n };
-	struct dlm_domain *dom;
-	int err;
-
-	strcpy(cfg.name, "45F81E3B6F2B48CCAAD1AE7945AB2001");
-	trace(n->w, "n%d join", n->id);
-	n->state = NODE_JOINING;
-	net_input_begin(n);
-	err = dlm_join(n->dlm, &cfg, &dom);
-	net_input_end(n);
-	if (err)
-		world_fail(n->w, "n%d: dlm_join says %d", n->id, err);
-}
-
-/* Draining, and all is given up: go. An input, so never from within a callback. */
-static void leave_if_idle(struct sim_node *n)
-{
-	if (n->state != NODE_DRAINING || !node_idle(n))
-		return;
-	trace(n->w, "n%d leave", n->id);
-	n->state = NODE_LEAVING;
-	net_input_begin(n);
-	dlm_leave(n->dom);
-	net_input_end(n);
-}
-
-static void node_look(struct sim_node *n)
-{
-	if (n->state == NODE_DRAINING && node_idle(n))
-		world_at(n->w, rng_range(&n->w->rng, 0, 2000), EV_NODE, n->id, NULL, 0);
-}
-
-static void drain(struct sim_node *n)
-{
-	struct sim_world *w = n->w;
-
-	trace(w, "n%d drains", n->id);
-	n->state = NODE_DRAINING;
-	w->leaving++;
-	for (int i = 0; i < w->opt.users; i++) {
-		struct sim_user *u = &n->users[i];
-
-		if (u->state == USER_GRANTED && settled(u)) {
-			act_in(u, 0, 3000);
-		} else if ((u->state == USER_LOCKING || u->state == USER_CONVERTING) &&
-			   !u->cancel_done_due && !u->cancel_ast_due && rng_percent(&w->rng, 50)) {
-			world_at(w, rng_range(&w->rng, 0, 3000), EV_CANCEL, n->id, u, u->serial);
-		}
-	}
-	node_look(n);
-}
-
-static void node_turn(struct sim_node *n)
-{
-	struct sim_world *w = n->w;
-
-	switch (n->state) {
-	case NODE_OUT:
-		if (w->stage != STAGE_TRAFFIC)
-			break;
-		if (net_steady(n))
-			join(n);
-		else
-			world_at(w, 10 * SIM_MS, EV_NODE, n->id, NULL, 0);
-		break;
-	case NODE_IN:
-		if (w->stage == STAGE_LEAVE || (w->stage == STAGE_TRAFFIC && !w->opt.no_leave))
-			drain(n);
-		break;
-	case NODE_DRAINING:
-		leave_if_idle(n);
-		break;
-	default:
-		break;
-	}
-}
-
-/* ---- from the world ---------------------------------------------------------------------------- */
+/* ---- from the world ----------------------------------------------------------------------------
+ */
 
 void workload_event(struct sim_world *w, const struct sim_event *ev)
 {
@@ -629,7 +487,7 @@ void workload_event(struct sim_world *w, const struct sim_event *ev)
 
 	switch (ev->kind) {
 	case EV_NODE:
-		node_turn(&w->nodes[ev->node]);
+		members_turn(&w->nodes[ev->node]);
 		break;
 	case EV_USER:
 		act(u);
@@ -650,9 +508,9 @@ void workload_event(struct sim_world *w, const struct sim_event *ev)
 /* Each seed has its own habits, so that no balance of them hides a case for good. */
 static void choose_profile(struct sim_world *w)
 {
-	static const uint32_t stay[] = { 3000, 10000, 40000 }, hold[] = { 1, 5, 20 },
-			      think[] = { 1, 5, 30 }, cached[] = { 10, 50, 80 }, ex[] = { 10, 35, 70 },
-			      fresh[] = { 0, 25, 60 };
+	static const uint32_t stay[] = {3000, 10000, 40000}, hold[] = {1, 5, 20},
+			      think[] = {1, 5, 30}, cached[] = {10, 50, 80}, ex[] = {10, 35, 70},
+			      fresh[] = {0, 25, 60};
 	struct sim_rng *r = &w->rng;
 
 	w->profile.stay_ms = stay[rng_below(r, 3)];
@@ -664,9 +522,9 @@ static void choose_profile(struct sim_world *w)
 	w->profile.fast_purge = rng_percent(r, 30);
 	w->profile.slow_wire = rng_percent(r, 30);
 	trace(w, "profile stay=%u hold=%u think=%u cached=%u ex=%u fresh=%u fast-purge=%d slow=%d",
-	      w->profile.stay_ms, w->profile.hold_ms, w->profile.think_ms, w->profile.cached_percent,
-	      w->profile.ex_percent, w->profile.new_name_percent, w->profile.fast_purge,
-	      w->profile.slow_wire);
+	      w->profile.stay_ms, w->profile.hold_ms, w->profile.think_ms,
+	      w->profile.cached_percent, w->profile.ex_percent, w->profile.new_name_percent,
+	      w->profile.fast_purge, w->profile.slow_wire);
 }
 
 void workload_start(struct sim_world *w)
@@ -726,9 +584,9 @@ void workload_stage(struct sim_world *w)
 		for (int j = 0; j < w->opt.users; j++) {
 			struct sim_user *u = &n->users[j];
 
-			if (u->state == USER_GRANTED && settled(u) &&
+			if (u->state == USER_GRANTED && user_settled(u) &&
 			    (w->stage >= STAGE_RELEASE || !u->cached))
-				act_in(u, 0, 20 * SIM_MS);
+				user_act_in(u, 0, 20 * SIM_MS);
 			if (u->state == USER_GRANTED && in_the_way(u))
 				yield_soon(u);
 		}
@@ -742,12 +600,14 @@ bool workload_answered(const struct sim_world *w)
 	for (int i = 1; i <= w->opt.nodes; i++) {
 		const struct sim_node *n = &w->nodes[i];
 
-		if (n->state == NODE_JOINING || n->state == NODE_DRAINING || n->state == NODE_LEAVING)
+		if (n->state == NODE_JOINING || n->state == NODE_DRAINING ||
+		    n->state == NODE_LEAVING)
 			return false;
 		for (int j = 0; j < w->opt.users; j++) {
 			const struct sim_user *u = &n->users[j];
 
-			if (!settled(u) || (u->state == USER_GRANTED && (in_the_way(u) || !u->cached)))
+			if (!user_settled(u) ||
+			    (u->state == USER_GRANTED && (in_the_way(u) || !u->cached)))
 				return false;
 		}
 	}
@@ -757,7 +617,7 @@ bool workload_answered(const struct sim_world *w)
 bool workload_idle(const struct sim_world *w)
 {
 	for (int i = 1; i <= w->opt.nodes; i++)
-		if (!node_idle(&w->nodes[i]))
+		if (!members_idle(&w->nodes[i]))
 			return false;
 	return true;
 }
@@ -768,27 +628,4 @@ bool workload_all_out(const struct sim_world *w)
 		if (w->nodes[i].state != NODE_OUT && w->nodes[i].state != NODE_DEAD)
 			return false;
 	return true;
-}
-
-void workload_explain(struct sim_world *w)
-{
-	static const char *const states[] = { "out", "joining", "in", "draining", "leaving", "dead" };
-	static const char *const doing[] = { "idle", "locking", "granted", "converting", "unlocking" };
-
-	for (int i = 1; i <= w->opt.nodes; i++) {
-		const struct sim_node *n = &w->nodes[i];
-
-		trace(w, "n%d is %s", n->id, states[n->state]);
-		for (int j = 0; j < w->opt.users; j++) {
-			const struct sim_user *u = &n->users[j];
-
-			if (u->state != USER_IDLE)
-				trace(w, "  u%d r%d.%u %s holds %s from %s to %s blocking %s%s%s%s%s%s", u->id,
-				      u->res, u->gen, doing[u->state], dlm_mode_name(u->view),
-				      dlm_mode_name(u->from), dlm_mode_name(u->to),
-				      dlm_mode_name(u->blocking), u->done_due ? " done" : "",
-				      u->ast_due ? " ast" : "", u->cancel_done_due ? " cancel-done" : "",
-				      u->cancel_ast_due ? " cancel-ast" : "", u->cached ? " cached" : "");
-		}
-	}
 }

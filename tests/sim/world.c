@@ -221,11 +221,11 @@ static void phase(struct sim_world *w, const char *what, reached_fn *reached)
 
 	while (!world_failed(w) && !reached(w)) {
 		if (!step(w)) {
-			workload_explain(w);
+			members_explain(w);
 			world_fail(w, "nothing is left to happen, but not %s", what);
 		}
 		if (w->now > limit) {
-			workload_explain(w);
+			members_explain(w);
 			world_fail(w, "%u s later still not %s",
 				   (unsigned int)(PHASE_LIMIT_US / 1000 / SIM_MS), what);
 		}
@@ -252,7 +252,7 @@ void world_run(struct sim_world *w)
 {
 	while (!world_failed(w) && !steps_done(w)) {
 		if (!step(w)) {
-			workload_explain(w);
+			members_explain(w);
 			world_fail(w, "the traffic dried up");
 		}
 	}

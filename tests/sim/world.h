@@ -9,7 +9,8 @@
  *
  *	world.c		clock, event queue, life of a node
  *	net.c		links: order, delay, cut and heal, epochs; heartbeat; transport.h
- *	workload.c	users that lock, convert, cancel, unlock; nodes that join and leave
+ *	workload.c	users that lock, convert, cancel, unlock
+ *	members.c	nodes that join and leave
  *	monitor.c	every message as it arrives: what would crash a kernel, what is out of order
  *	faults.c	links that break and come back, nodes that die and come back
  *	check.c		shadow state and invariants across nodes (dlm.md 10.1)
@@ -281,8 +282,19 @@ void workload_stage(struct sim_world *w);
 bool workload_answered(const struct sim_world *w);
 bool workload_idle(const struct sim_world *w);
 bool workload_all_out(const struct sim_world *w);
+/* Nothing of its open requests is missing. */
+bool user_settled(const struct sim_user *u);
+/* Its next turn; what was planned before is void. */
+void user_act_in(struct sim_user *u, uint32_t lo_us, uint32_t hi_us);
+
+/* members.c */
+/* A node decides: join, start to leave, leave. */
+void members_turn(struct sim_node *n);
+/* A user is done: a node that wants to leave may be able to now. */
+void members_look(struct sim_node *n);
+bool members_idle(const struct sim_node *n);
 /* Trace who waits for what. */
-void workload_explain(struct sim_world *w);
+void members_explain(struct sim_world *w);
 size_t sim_res_name(int res, uint32_t gen, uint8_t name[DLM_NAME_MAX]);
 bool sim_res_parse(const uint8_t *name, size_t len, int *res, uint32_t *gen);
 

@@ -332,7 +332,8 @@ const struct bed_logged *bed_find(const struct bed *bed, uint16_t type, node_t f
 	for (int i = 0; i < bed->logged; i++) {
 		const struct bed_logged *l = &bed->log[i];
 
-		if (l->type == type && (!from || l->from == from) && (!to || l->to == to) && k-- == 0)
+		if (l->type == type && (!from || l->from == from) && (!to || l->to == to) &&
+		    k-- == 0)
 			return l;
 	}
 	return NULL;

@@ -451,7 +451,8 @@ static struct net_frame header_of(const char *hex, const char *id)
 static void header(struct json_object *o, const char *id)
 {
 	struct json_object *want = key_of(o, "header"), *reply = key_of(o, "reply");
-	struct net_frame h = header_of(json_object_get_string(key_of(o, "header_hex")), id), r, made;
+	struct net_frame h = header_of(json_object_get_string(key_of(o, "header_hex")), id), r,
+			 made;
 	uint8_t a[NET_FRAME_LEN], b[NET_FRAME_LEN];
 
 	cr_assert_eq(h.magic, strtoul(json_object_get_string(key_of(want, "magic")), NULL, 16));
