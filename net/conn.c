@@ -104,8 +104,9 @@ void net_peer_failed(struct net_peer *p, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	/* Refused first attempts are normal: both sides notice each other at their own pace. */
-	set_error(p, was_up ? LOG_LVL_WARN : LOG_LVL_INFO, fmt, ap);
+	/* Refused first attempts are normal: both sides notice each other at their own pace.
+	 * So is the end of an idle link: a node that leaves closes it before its goodbye. */
+	set_error(p, was_up && p->reqs_open ? LOG_LVL_WARN : LOG_LVL_INFO, fmt, ap);
 	va_end(ap);
 
 	p->state = was_up ? NET_LINK_LOST : NET_LINK_WANT;
