@@ -148,7 +148,7 @@ size_t net_hb_read_region(const struct net_hb *hb)
 /* Does somebody heartbeat here with another block size? */
 static bool others_size(struct net_hb *hb)
 {
-	return hb->scan.n && net_hb_scan_again(&hb->scan, hb->region, net_hb_read_region(hb), &hb->mover);
+	return net_hb_scan_again(&hb->scan, hb->region, net_hb_read_region(hb), &hb->mover);
 }
 
 static void judge_all(struct net_hb *hb, bool writing, struct net_hb_iteration *it)
@@ -202,7 +202,11 @@ static int sample(struct net_hb *hb, struct net_hb_iteration *it, int *io, enum 
 		return -EIO;
 	}
 	if (!writing) {
-		hb->listen--;
+		/* A block of ours could fall upon theirs: look before the first. */
+		if (--hb->listen == 0 && hb->scan.any && others_size(hb)) {
+			*cause = CAUSE_SIZE;
+			return -EINVAL;
+		}
 		return 0;
 	}
 	/* Whatever comes of the write, the disk may have the new block. */

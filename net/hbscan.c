@@ -26,13 +26,15 @@ void net_hb_scan_first(struct net_hb_scan *s, const void *region, size_t len, ui
 	struct net_hb_block b;
 
 	memset(s, 0, sizeof(*s));
-	for (uint32_t size = NET_HB_BLOCK_MIN; size <= NET_HB_BLOCK_MAX; size *= 2) {
-		if (size == ours)
-			continue;
-		for (unsigned int n = 0; n < NODE_MAX && s->n < NET_HB_SCAN_MAX; n++) {
-			if (block_at(region, len, n, size, &b))
-				s->found[s->n++] = (struct net_hb_found){
-					.node = (node_t)n, .block_bytes = size, .seq = b.seq };
+	s->ours = ours;
+	for (unsigned int i = 0; i < NET_HB_SCAN_SIZES; i++) {
+		uint32_t size = NET_HB_BLOCK_MIN << i;
+
+		for (unsigned int n = 0; size != ours && n < NODE_MAX; n++) {
+			if (!block_at(region, len, n, size, &b))
+				continue;
+			s->seq[i][n] = b.seq;
+			s->any = true;
 		}
 	}
 }
@@ -42,11 +44,13 @@ bool net_hb_scan_again(const struct net_hb_scan *s, const void *region, size_t l
 {
 	struct net_hb_block b;
 
-	for (unsigned int i = 0; i < s->n; i++) {
-		const struct net_hb_found *f = &s->found[i];
+	for (unsigned int i = 0; i < NET_HB_SCAN_SIZES; i++) {
+		uint32_t size = NET_HB_BLOCK_MIN << i;
 
-		if (block_at(region, len, f->node, f->block_bytes, &b) && b.seq != f->seq) {
-			*mover = *f;
+		for (unsigned int n = 0; size != s->ours && n < NODE_MAX; n++) {
+			if (!block_at(region, len, n, size, &b) || b.seq == s->seq[i][n])
+				continue;
+			*mover = (struct net_hb_found){ .node = (node_t)n, .block_bytes = size };
 			return true;
 		}
 	}

@@ -16,22 +16,23 @@
 #include "dlm/transport.h"
 
 #define NET_HB_SCAN_BYTES ((size_t)NODE_MAX * 4096)
-#define NET_HB_SCAN_MAX 64
+#define NET_HB_SCAN_SIZES 4 /* 512, 1024, 2048, 4096 */
 
 struct net_hb_found {
 	node_t node;
 	uint32_t block_bytes;
-	uint64_t seq;
 };
 
 struct net_hb_scan {
-	unsigned int n;
-	struct net_hb_found found[NET_HB_SCAN_MAX];
+	uint32_t ours;
+	bool any;
+	uint64_t seq[NET_HB_SCAN_SIZES][NODE_MAX]; /* 0: no block there */
 };
 
 /* First look: the region's bytes, up to NET_HB_SCAN_BYTES of them. ours: our block size. */
 void net_hb_scan_first(struct net_hb_scan *s, const void *region, size_t len, uint32_t ours);
-/* A later look, two periods on or more: true, and whose block it is, if one has moved. */
+/* A later look, two periods on or more: true, and whose block it is, if one has moved or
+ * has come since. */
 bool net_hb_scan_again(const struct net_hb_scan *s, const void *region, size_t len,
 		       struct net_hb_found *mover);
 

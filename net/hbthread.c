@@ -133,7 +133,8 @@ static int load(struct net_hb *hb, struct reason *why)
 		net_hb_slot_load(&hb->slot[n], net_hb_slot_block(hb, n), len);
 	net_hb_scan_first(&hb->scan, hb->region, net_hb_read_region(hb), len);
 	sound = net_hb_decode(net_hb_slot_block(hb, cfg->self), len, &hb->own);
-	hb->listen = sound && hb->own.generation == 0 ? 0 : LISTEN_PERIODS;
+	/* Somebody may be here: only look for two periods. */
+	hb->listen = sound && hb->own.generation == 0 && !hb->scan.any ? 0 : LISTEN_PERIODS;
 	do {
 		if (getrandom(&hb->generation, sizeof(hb->generation), 0) !=
 		    (ssize_t)sizeof(hb->generation))

@@ -251,6 +251,7 @@ Test(faults, a_stopped_process_writes_nothing_when_it_wakes_after_its_lease)
 
 	cr_assert_eq(pipe(p), 0);
 	pid = fork();
+	cr_assert_geq(pid, 0); /* -1 below would stop every process of the machine */
 	if (pid == 0)
 		stopped_host(p[1]);
 	cr_assert_eq(read(p[0], &c, 1), 1);

@@ -208,12 +208,19 @@ Test(net, refusals_of_the_device_are_explained)
 }
 
 /* A host that sees sectors of 4096 bytes, for the same region. */
+struct other_size {
+	int late_ms;
+	atomic_bool stop;
+};
+
 static void *other_size_main(void *arg)
 {
+	struct other_size *s = arg;
 	static _Alignas(4096) uint8_t block[4096];
 	int fd = open(disk, O_WRONLY | O_DIRECT);
 
-	for (uint64_t seq = 1; !atomic_load((atomic_bool *)arg); seq++) {
+	usleep((useconds_t)s->late_ms * 1000);
+	for (uint64_t seq = 1; !atomic_load(&s->stop); seq++) {
 		struct net_hb_block b = { .seq = seq, .generation = 99, .dead_ms = 14000, .node = 3 };
 
 		net_hb_encode(block, sizeof(block), &b);
@@ -224,22 +231,45 @@ static void *other_size_main(void *arg)
 	return NULL;
 }
 
-Test(net, another_sector_size_in_the_region_is_refused)
+static bool slot_written(unsigned int node)
 {
+	static _Alignas(4096) uint8_t block[BLOCK], zero[BLOCK];
+	int fd = open(disk, O_RDONLY | O_DIRECT);
+
+	cr_assert_eq(pread(fd, block, BLOCK, OFFSET + (off_t)node * BLOCK), BLOCK);
+	close(fd);
+	return memcmp(block, zero, BLOCK) != 0;
+}
+
+static void expect_other_size(int late_ms)
+{
+	struct other_size s = { .late_ms = late_ms };
 	struct host h = { 0 };
-	atomic_bool stop = false;
 	pthread_t t;
 
-	pthread_create(&t, NULL, other_size_main, &stop);
-	usleep(200000);
+	pthread_create(&t, NULL, other_size_main, &s);
+	if (!late_ms)
+		usleep(200000);
 	host_open(&h, 2);
 	cr_assert_eq(start_region(&h), -EINVAL);
 	cr_assert_eq(h.why.code, EXIT_CLUSTER);
 	cr_assert(strstr(h.why.text, "node 3 heartbeats there with blocks of 4096 bytes, this host "
 				     "would with 512"), "%s", h.why.text);
 	host_close(&h, false);
-	atomic_store(&stop, true);
+	atomic_store(&s.stop, true);
 	pthread_join(t, NULL);
+}
+
+Test(net, another_sector_size_in_the_region_is_refused_before_a_block_is_written)
+{
+	expect_other_size(0);
+	cr_assert_not(slot_written(2));
+}
+
+/* Both start at once: at the first look there is nothing to be seen. */
+Test(net, another_sector_size_that_comes_while_we_start_is_refused)
+{
+	expect_other_size(2500);
 }
 
 Test(net, a_taken_port_is_explained)
