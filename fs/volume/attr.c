@@ -3,7 +3,7 @@
  * attr.c: attributes, durability of one inode, link targets.
  *
  * Data is written through, so fsync has no data to write: it commits the inode's last
- * transaction and makes the device flush what it holds in its cache.
+ * transaction, or makes the device flush what it holds in its cache.
  */
 #include <errno.h>
 #include <string.h>
@@ -41,20 +41,28 @@ int vol_setattr(struct vol_inode *inode, const struct vol_setattr *what)
 	return err;
 }
 
+/*
+ * Data is on the device before its write's transaction is joined, which flushes the
+ * device when it commits. So if the inode's last transaction is durable its data is,
+ * too; and if only times changed since the last one that data needs, fdatasync has to
+ * flush but not to commit.
+ */
 int vol_fsync(struct vol_inode *inode, bool datasync)
 {
 	struct vol *v = inode->vol;
-	uint64_t tid;
-	int err;
+	uint64_t last, data;
 
 	pthread_rwlock_rdlock(&inode->sem);
-	tid = datasync ? inode->datasync_tid : inode->sync_tid;
+	last = inode->sync_tid;
+	data = inode->datasync_tid;
 	pthread_rwlock_unlock(&inode->sem);
 	if (vol_is_stopped(v))
 		return -EIO;
-	err = tid ? journal_commit(v, tid) : 0;
-	/* data that was overwritten in place since then has no transaction to wait for */
-	return err ? err : blockdev_flush(v->dev);
+	if (journal_committed(v, last))
+		return 0;
+	if (datasync && journal_committed(v, data))
+		return blockdev_flush(v->dev);
+	return journal_commit(v, last);
 }
 
 uint64_t vol_stat_blocks(const struct vol_inode *inode)

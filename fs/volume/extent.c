@@ -230,7 +230,7 @@ int xtree_lookup(struct xtree *t, uint32_t cpos, struct extent *out)
 			err = next_start(t, &p, &end);
 		if (!err && end <= cpos && end != UINT32_MAX)
 			err = bad_tree(t, xpath_leaf(&p)->buf, "records are not in order");
-		*out = (struct extent){ .cpos = cpos, .len = end - cpos };
+		*out = (struct extent){ .cpos = cpos, .len = end > cpos ? end - cpos : 1 };
 	}
 	xpath_release(&p);
 	return err;

@@ -204,7 +204,9 @@ int vol_read(struct vol_inode *inode, void *buf, size_t len, uint64_t off, size_
 	}
 	if (len > inode->size - off)
 		len = (size_t)(inode->size - off);
-	err = inode_buf(inode, &b);
+	err = off + len > file_limit(inode->vol) ?
+	      vol_damaged(inode->vol, "a file is larger than any can be inode=%llu",
+			  (unsigned long long)inode->blkno) : inode_buf(inode, &b);
 	if (err)
 		goto out;
 	di = (const struct ocfs2_dinode *)b->data;

@@ -52,6 +52,12 @@ static inline uint64_t extent_byte(const struct vol *v, const struct extent *e, 
 	return (e->blkno << v->info.blocksize_bits) + off - cluster_byte(v, e->cpos);
 }
 
+/* No byte of a file lies at or beyond it: cluster offsets have 32 bits. */
+static inline uint64_t file_limit(const struct vol *v)
+{
+	return min_u64((uint64_t)UINT32_MAX << v->info.clustersize_bits, INT64_MAX);
+}
+
 static inline bool vol_is_sparse(const struct vol *v)
 {
 	return vol_has_incompat(v, OCFS2_FEATURE_INCOMPAT_SPARSE_ALLOC);

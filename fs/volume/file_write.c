@@ -384,8 +384,7 @@ static int write_locked(struct vol_inode *inode, const uint8_t *buf, size_t len,
 int vol_write(struct vol_inode *inode, const void *buf, size_t len, uint64_t *off, bool append,
 	      bool kill_suid, size_t *done)
 {
-	struct vol *v = inode->vol;
-	uint64_t end, most = (uint64_t)UINT32_MAX << v->info.clustersize_bits;
+	uint64_t end;
 	int err;
 
 	*done = 0;
@@ -397,7 +396,7 @@ int vol_write(struct vol_inode *inode, const void *buf, size_t len, uint64_t *of
 		err = S_ISDIR(inode->mode) ? -EISDIR : -EINVAL;
 	if (!err && append)
 		*off = inode->size;
-	if (!err && (add_overflows(*off, (uint64_t)len, &end) || end > most || end > INT64_MAX))
+	if (!err && (add_overflows(*off, (uint64_t)len, &end) || end > file_limit(inode->vol)))
 		err = -EFBIG;
 	if (!err)
 		err = write_locked(inode, buf, len, *off, kill_suid, done);

@@ -315,6 +315,11 @@ uint64_t journal_last_tid(struct vol *v)
 	return v->journal ? atomic_load(&v->journal->next_id) - 1 : 0;
 }
 
+bool journal_committed(struct vol *v, uint64_t tid)
+{
+	return !v->journal || atomic_load(&v->journal->committed_id) >= tid;
+}
+
 int journal_commit(struct vol *v, uint64_t tid)
 {
 	struct journal *j = v->journal;

@@ -181,7 +181,6 @@ static int shrink(struct vol_inode *inode, uint64_t size)
 
 int vol_truncate(struct vol_inode *inode, uint64_t size)
 {
-	struct vol *v = inode->vol;
 	bool fits = false;
 	struct buf *b;
 	int err;
@@ -190,7 +189,7 @@ int vol_truncate(struct vol_inode *inode, uint64_t size)
 	err = file_may_change(inode);
 	if (!err && !S_ISREG(inode->mode))
 		err = S_ISDIR(inode->mode) ? -EISDIR : -EINVAL;
-	if (!err && (size > (uint64_t)UINT32_MAX << v->info.clustersize_bits || size > INT64_MAX))
+	if (!err && size > file_limit(inode->vol))
 		err = -EFBIG;
 	if (!err)
 		err = inode_buf(inode, &b);

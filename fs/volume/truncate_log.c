@@ -26,7 +26,7 @@
 struct trunclog {
 	struct vol_inode *inode;
 	struct buf *bh;
-	pthread_t holder;
+	_Atomic pthread_t holder;
 	atomic_bool held;
 	_Atomic int64_t since_ms;	/* oldest unflushed append; 0: the log is empty */
 };
@@ -52,7 +52,7 @@ static unsigned tl_used(const struct trunclog *t)
 static void tl_lock(struct trunclog *t)
 {
 	pthread_mutex_lock(&t->inode->sys_mutex);
-	t->holder = pthread_self();
+	atomic_store(&t->holder, pthread_self());
 	atomic_store(&t->held, true);
 }
 
@@ -65,7 +65,7 @@ static void tl_unlock(struct trunclog *t)
 /* Only this thread can have set what makes it true for itself. */
 static bool tl_mine(struct trunclog *t)
 {
-	return atomic_load(&t->held) && pthread_equal(t->holder, pthread_self());
+	return atomic_load(&t->held) && pthread_equal(atomic_load(&t->holder), pthread_self());
 }
 
 unsigned tl_capacity(struct vol *v)

@@ -142,6 +142,8 @@ int jh_write(struct jhandle *h, struct buf *b, struct vol_inode *owner) __must_c
 int jh_extend(struct jhandle *h, unsigned more) __must_check;
 /* Make transaction tid (vol_inode.sync_tid) and all before it durable. 0: nothing to do. */
 int journal_commit(struct vol *v, uint64_t tid) __must_check;
+/* Is it durable already, with all data that was on the device when it was joined? */
+bool journal_committed(struct vol *v, uint64_t tid);
 /* The newest transaction there is; 0: none yet. */
 uint64_t journal_last_tid(struct vol *v);
 /* End: commits with the others. sync: wait until it is durable. */
