@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "fs/volume/extent_int.h"
 #include "tests/unit/volfix.h"
 
@@ -393,3 +394,92 @@ Test(extent, a_range_that_is_taken_is_refused)
 	volfix_end(&f);
 	free(m);
 }
+
+/* ---- damage --------------------------------------------------------------------------- */
+
+/* A tree of depth 1 whose leaf and root are changed in memory, as a bad disk would. */
+static void with_damage(void (*damage)(struct ocfs2_extent_list *root, struct ocfs2_extent_list *leaf,
+				       blkno_t leaf_blkno))
+{
+	struct volfix_form form = { "512", "4K", "default", "noindexed-dirs", 64, 2, NULL };
+	struct model *m = calloc(1, sizeof(*m));
+	struct vol_inode *inode;
+	struct extent e;
+	struct volfix f;
+	struct xpath p;
+	struct xtree t;
+	struct buf *b;
+
+	volfix_make(&f, &form);
+	inode = volfix_file(&f, "f");
+	inode->size = 120ULL * 4096;
+	cr_assert_eq(inode_buf(inode, &b), 0);
+	xtree_dinode(&t, inode, b);
+	for (uint32_t i = 0; i < 60; i++)
+		do_insert(&t, m, 2 * i, 1, 0);
+	cr_assert_eq(xpath_find(&t, 70, &p), 0);
+	damage(t.list, xpath_leaf(&p)->list, xpath_leaf(&p)->buf->blkno);
+	xpath_release(&p);
+	cr_assert_eq(xtree_lookup(&t, 70, &e), -EIO);
+	cr_assert(vol_is_stopped(f.v));
+	bc_put(b);
+	vol_iput(inode);
+	volfix_crash(&f);
+	close(f.fd);
+	free(m);
+}
+
+static void too_full(struct ocfs2_extent_list *root, struct ocfs2_extent_list *leaf, blkno_t blkno)
+{
+	(void)root, (void)blkno;
+	leaf->l_next_free_rec = htole16(29);
+}
+
+static void too_large(struct ocfs2_extent_list *root, struct ocfs2_extent_list *leaf, blkno_t blkno)
+{
+	(void)root, (void)blkno;
+	leaf->l_count = htole16(60000);
+	leaf->l_next_free_rec = htole16(50000);
+}
+
+static void circle(struct ocfs2_extent_list *root, struct ocfs2_extent_list *leaf, blkno_t blkno)
+{
+	(void)root;
+	leaf->l_tree_depth = htole16(1);
+	for (unsigned i = 0; i < xlist_used(leaf); i++)
+		leaf->l_recs[i].e_blkno = htole64(blkno);
+}
+
+static void deep(struct ocfs2_extent_list *root, struct ocfs2_extent_list *leaf, blkno_t blkno)
+{
+	(void)leaf, (void)blkno;
+	root->l_tree_depth = htole16(200);
+}
+
+static void empty_root(struct ocfs2_extent_list *root, struct ocfs2_extent_list *leaf, blkno_t blkno)
+{
+	(void)leaf, (void)blkno;
+	root->l_next_free_rec = 0;
+}
+
+static void unaligned(struct ocfs2_extent_list *root, struct ocfs2_extent_list *leaf, blkno_t blkno)
+{
+	(void)root, (void)blkno;
+	for (unsigned i = 0; i < xlist_used(leaf); i++)
+		leaf->l_recs[i].e_blkno = htole64(le64toh(leaf->l_recs[i].e_blkno) + 1);
+}
+
+static void far_away(struct ocfs2_extent_list *root, struct ocfs2_extent_list *leaf, blkno_t blkno)
+{
+	(void)root, (void)blkno;
+	for (unsigned i = 0; i < xlist_used(leaf); i++)
+		leaf->l_recs[i].e_blkno = htole64(UINT64_MAX - 7);
+}
+
+Test(extent, a_leaf_fuller_than_its_capacity_is_damage) { with_damage(too_full); }
+Test(extent, a_list_larger_than_its_block_is_damage) { with_damage(too_large); }
+Test(extent, a_node_that_is_its_own_child_is_damage) { with_damage(circle); }
+Test(extent, a_tree_deeper_than_any_is_damage) { with_damage(deep); }
+Test(extent, an_empty_inner_node_is_damage) { with_damage(empty_root); }
+Test(extent, a_record_inside_a_cluster_is_damage) { with_damage(unaligned); }
+Test(extent, a_record_no_device_can_hold_is_damage) { with_damage(far_away); }

@@ -370,6 +370,103 @@ Test(file, what_fsync_promised_is_there_after_a_crash)
 	volfix_end(&f);
 }
 
+/* ---- a device that fails or counts ----------------------------------------------------- */
+
+static const struct blockdev_ops *real_ops;
+static struct blockdev_ops test_ops;
+static int fail_writes;			/* this many more fail */
+static unsigned writes, flushes;
+
+static int test_rw(struct blockdev *bd, struct bd_io *io, unsigned n, bool write)
+{
+	writes += write;
+	if (write && fail_writes > 0) {
+		fail_writes--;
+		for (unsigned i = 0; i < n; i++)
+			io[i].err = -EIO;
+		return -EIO;
+	}
+	return real_ops->rw(bd, io, n, write);
+}
+
+static int test_flush(struct blockdev *bd)
+{
+	flushes++;
+	return real_ops->flush(bd);
+}
+
+static void watch(struct volfix *f)
+{
+	real_ops = f->dev->ops;
+	test_ops = *real_ops;
+	test_ops.rw = test_rw;
+	test_ops.flush = test_flush;
+	f->dev->ops = &test_ops;
+}
+
+Test(file, data_that_could_not_be_written_leaves_the_file_and_the_volume_as_they_were)
+{
+	struct rnd r = { 1 };
+	struct vol_statfs before, after;
+	struct volfix f;
+	struct model m;
+	size_t done;
+
+	volfix_make(&f, &plain);
+	model_new(&m, volfix_file(&f, "f"));
+	put(&m, 0, 100000, 0, false, &r);
+	cr_assert_eq(vol_statfs(f.v, &before), 0);
+	cr_assert_eq(vol_sync(f.v), 0);
+	watch(&f);
+	for (uint64_t off = 50000; off < 3000000; off *= 2) {
+		fail_writes = 1;
+		cr_assert_eq(vol_write(m.inode, m.io, 70000, &(uint64_t){ off }, false, false, &done),
+			     -EIO);
+		cr_assert_eq(done, 0);
+		cr_assert_eq(fail_writes, 0);
+		cr_assert_not(vol_is_stopped(f.v));
+		cr_assert_eq(m.inode->size, m.size);
+		check_range(&m, 0, 50000, 0);
+		check_range(&m, 50000, 200000, 0); /* nothing of it was written */
+	}
+	cr_assert_eq(vol_statfs(f.v, &after), 0);
+	cr_assert_eq(after.bfree, before.bfree);
+	put(&m, 40000, 100000, 0, false, &r);
+	check_all(&m);
+	model_free(&m);
+	volfix_end(&f);
+}
+
+Test(file, fdatasync_after_overwriting_flushes_and_fsync_commits_once)
+{
+	struct rnd r = { 1 };
+	struct volfix f;
+	struct model m;
+
+	volfix_make(&f, &plain);
+	model_new(&m, volfix_file(&f, "f"));
+	put(&m, 0, 65536, 0, false, &r);
+	cr_assert_eq(vol_fsync(m.inode, false), 0);
+	put(&m, 4096, 4096, 0, false, &r);
+	watch(&f);
+	writes = flushes = 0;
+	cr_assert_eq(vol_fsync(m.inode, true), 0);
+	cr_assert_eq(writes, 0, "no commit for a time stamp");
+	cr_assert_eq(flushes, 1);
+	cr_assert_eq(vol_fsync(m.inode, false), 0);
+	cr_assert_gt(writes, 0);
+	writes = flushes = 0;
+	cr_assert_eq(vol_fsync(m.inode, false), 0);
+	cr_assert_eq(vol_fsync(m.inode, true), 0);
+	cr_assert_eq(writes + flushes, 0, "durable already");
+	put(&m, 65536, 4096, 0, false, &r);
+	writes = flushes = 0;
+	cr_assert_eq(vol_fsync(m.inode, true), 0);
+	cr_assert_gt(writes, 0, "a new size needs its commit");
+	model_free(&m);
+	volfix_end(&f);
+}
+
 /* ---- side by side -------------------------------------------------------------------- */
 
 struct worker {
