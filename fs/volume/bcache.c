@@ -281,7 +281,7 @@ int bc_read(struct vol *v, blkno_t blkno, enum blk_type type, struct vol_inode *
 	bool fill;
 	int err = 0;
 
-	if (blkno == 0 || blkno >= v->info.blocks)
+	if (blkno == 0 || blkno >= vol_block_limit(v))
 		return vol_damaged(v, "a block number is out of range block=%llu",
 				   (unsigned long long)blkno);
 	pthread_mutex_lock(&s->mutex);
@@ -318,7 +318,7 @@ int bc_new(struct vol *v, blkno_t blkno, enum blk_type type, struct vol_inode *o
 	struct buf_state *st;
 	bool fill;
 
-	if (blkno == 0 || blkno >= v->info.blocks)
+	if (blkno == 0 || blkno >= vol_block_limit(v))
 		return vol_damaged(v, "a new block's number is out of range block=%llu",
 				   (unsigned long long)blkno);
 	pthread_mutex_lock(&s->mutex);

@@ -9,7 +9,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "fs/volume/blockdev_record.h"
 
 struct event {
@@ -157,6 +156,17 @@ size_t blockdev_record_events(struct blockdev *rec)
 	return n;
 }
 
+size_t blockdev_record_before_flush(struct blockdev *rec, size_t from)
+{
+	struct record *r = rec->priv;
+
+	pthread_mutex_lock(&r->mutex);
+	while (from < r->n && r->event[from].data)
+		from++;
+	pthread_mutex_unlock(&r->mutex);
+	return from;
+}
+
 void blockdev_record_fail_at(struct blockdev *rec, size_t n)
 {
 	struct record *r = rec->priv;
@@ -177,35 +187,41 @@ static uint64_t next_random(uint64_t *state)
 	return z ^ z >> 31;
 }
 
-static int apply(int fd, const struct event *e, size_t from, size_t to)
-{
-	while (from < to) {
-		ssize_t n = pwrite(fd, (const char *)e->data + from, to - from,
-				   (off_t)(e->off + from));
+struct out {
+	void (*put)(void *ctx, uint64_t off, const void *data, size_t len);
+	void *ctx;
+};
 
-		if (n < 0)
-			return -errno;
-		from += (size_t)n;
-	}
-	return 0;
+static void apply(const struct out *o, const struct event *e, size_t from, size_t to)
+{
+	if (from < to)
+		o->put(o->ctx, e->off + from, (const char *)e->data + from, to - from);
 }
 
 /* A write that no flush covers: lost, whole, or torn at a sector. */
-static int maybe_apply(int fd, const struct event *e, uint32_t sector, uint64_t *state)
+static void maybe_apply(const struct out *o, const struct event *e, uint32_t sector,
+			uint64_t *state)
 {
 	uint64_t what = next_random(state) % 8, at;
 
-	if (what < 4)
-		return what < 2 ? 0 : apply(fd, e, 0, e->len);
+	if (what < 2)
+		return;
 	at = next_random(state) % (e->len / sector + 1) * sector;
-	return what < 6 ? apply(fd, e, 0, at) : apply(fd, e, at, e->len);
+	if (what < 4)
+		apply(o, e, 0, e->len);
+	else if (what < 6)
+		apply(o, e, 0, at);
+	else
+		apply(o, e, at, e->len);
 }
 
-int blockdev_record_rebuild(struct blockdev *rec, size_t cut, uint64_t seed, int fd)
+void blockdev_record_rebuild(struct blockdev *rec, size_t cut, uint64_t seed,
+			     void (*put)(void *ctx, uint64_t off, const void *data, size_t len),
+			     void *ctx)
 {
+	const struct out o = { put, ctx };
 	struct record *r = rec->priv;
 	size_t durable = 0;
-	int err = 0;
 
 	pthread_mutex_lock(&r->mutex);
 	if (cut > r->n)
@@ -213,16 +229,13 @@ int blockdev_record_rebuild(struct blockdev *rec, size_t cut, uint64_t seed, int
 	for (size_t i = 0; i < cut; i++)
 		if (!r->event[i].data && r->event[i].covers > durable)
 			durable = r->event[i].covers;
-	for (size_t i = 0; i < cut && !err; i++) {
+	for (size_t i = 0; i < cut; i++) {
 		const struct event *e = &r->event[i];
 
-		if (!e->data)
-			continue;
-		if (i < durable)
-			err = apply(fd, e, 0, e->len);
-		else if (seed)
-			err = maybe_apply(fd, e, rec->sector, &seed);
+		if (e->data && i < durable)
+			apply(&o, e, 0, e->len);
+		else if (e->data && seed)
+			maybe_apply(&o, e, rec->sector, &seed);
 	}
 	pthread_mutex_unlock(&r->mutex);
-	return err;
 }

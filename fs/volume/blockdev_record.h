@@ -15,12 +15,16 @@
 int blockdev_record(struct blockdev *under, struct blockdev **out) __must_check;
 /* Writes and flushes so far. */
 size_t blockdev_record_events(struct blockdev *rec);
+/* Events before the first flush at or after event `from`: the worst moment of a cut. */
+size_t blockdev_record_before_flush(struct blockdev *rec, size_t from);
 /* From now on the n-th write or flush (0: the next one) and all after it fail. */
 void blockdev_record_fail_at(struct blockdev *rec, size_t n);
 /*
- * Make fd, which holds the state before recording, one that a cut after `cut` events can
- * leave; seed chooses which one (0: nothing that was not flushed survived).
+ * Put to what holds the state before recording all writes that make it one that a cut after
+ * `cut` events can leave; seed chooses which one (0: nothing that was not flushed survived).
  */
-int blockdev_record_rebuild(struct blockdev *rec, size_t cut, uint64_t seed, int fd) __must_check;
+void blockdev_record_rebuild(struct blockdev *rec, size_t cut, uint64_t seed,
+			     void (*put)(void *ctx, uint64_t off, const void *data, size_t len),
+			     void *ctx);
 
 #endif

@@ -2,10 +2,13 @@
 /*
  * ecc.c: see ecc.h.
  *
- * The code position of data bit i is i + 1, moved past every power of two that is not
- * above it: i + k with k constant between two powers. So a 64-bit word whose bits share
- * one k costs one addition and XOR per set bit, and only the few words in which k
- * changes are done bit by bit.
+ * The parity is the XOR of the code positions of all set bits. Position of data bit i is
+ * i + 1, moved past every power of two that is not above it: i + m + 2 for positions
+ * between 2^m and 2^(m+1). So the code word, bits at their positions, is the data shifted
+ * by an amount that is constant between powers of two, and is looked at 64 positions at a
+ * time: bit k < 6 of the parity is whether an odd number of bits is set at places with
+ * bit k in all words XORed together; the rest is the XOR of the numbers of those words
+ * that have an odd number of bits.
  */
 #include "fs/volume/ecc.h"
 
@@ -31,28 +34,52 @@ uint32_t ecc_crc(const void *data, size_t len)
 	return ~(uint32_t)crc32(0, data, (uInt)len);
 }
 
+/* 64 bits of data from a bit on; beyond the end there are zeros. */
+static uint64_t bits_at(const uint8_t *p, size_t len, size_t bit)
+{
+	size_t at = bit >> 3, shift = bit & 7, n = at + 8 <= len ? 8 : at < len ? len - at : 0;
+	uint64_t word = 0;
+
+	memcpy(&word, p + (n ? at : 0), n);
+	word = le64toh(word) >> shift;
+	if (shift && at + 8 < len)
+		word |= (uint64_t)p[at + 8] << (64 - shift);
+	return word;
+}
+
+/* Positions 0 to 63: six powers of two among them. */
+static uint64_t first_word(const uint8_t *p)
+{
+	uint64_t word = 0;
+
+	for (uint32_t bit = 0; bit < 57; bit++)
+		word |= (uint64_t)(p[bit >> 3] >> (bit & 7) & 1) << position(bit);
+	return word;
+}
+
 uint16_t ecc_parity(const void *data, size_t len)
 {
-	const uint8_t *p = data;
-	uint32_t parity = 0;
+	static const uint64_t place[6] = {
+		0xaaaaaaaaaaaaaaaa, 0xcccccccccccccccc, 0xf0f0f0f0f0f0f0f0,
+		0xff00ff00ff00ff00, 0xffff0000ffff0000, 0xffffffff00000000,
+	};
+	uint64_t all = first_word(data), word;
+	uint32_t parity = 0, m = 6;
+	size_t from;
 
-	for (size_t at = 0; at < len; at += 8) {
-		uint32_t first = (uint32_t)at * 8, k;
-		uint64_t word;
-
-		memcpy(&word, p + at, 8);
-		word = le64toh(word);
-		if (!word)
-			continue;
-		k = position(first) - first;
-		if (position(first + 63) - (first + 63) == k) {
-			for (; word; word &= word - 1)
-				parity ^= first + k + (uint32_t)__builtin_ctzll(word);
-		} else {
-			for (; word; word &= word - 1)
-				parity ^= position(first + (uint32_t)__builtin_ctzll(word));
-		}
+	for (uint32_t j = 1; (from = 64u * j - m - 2) < len * 8; j++) {
+		word = bits_at(data, len, from);
+		if (!(j & (j - 1)))
+			word &= ~1ull; /* a power of two: no data bit is there */
+		all ^= word;
+		if (__builtin_parityll(word))
+			parity ^= j;
+		if (!((j + 1) & j))
+			m++;
 	}
+	parity <<= 6;
+	for (unsigned k = 0; k < 6; k++)
+		parity |= (uint32_t)__builtin_parityll(all & place[k]) << k;
 	return (uint16_t)parity;
 }
 

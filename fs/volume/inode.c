@@ -82,7 +82,7 @@ int vol_iget(struct vol *v, blkno_t blkno, struct vol_inode **out)
 	struct istripe *s = stripe_of(v, blkno);
 	struct vol_inode **chain = chain_of(s, blkno), *inode;
 
-	if (blkno < 2 || blkno >= v->info.blocks)
+	if (blkno < 2 || blkno >= vol_block_limit(v))
 		return vol_damaged(v, "an inode's number is out of range inode=%llu",
 				   (unsigned long long)blkno);
 	pthread_mutex_lock(&s->mutex);
@@ -348,6 +348,8 @@ int sys_lock(struct vol *v, struct vol_inode *inode, bool ex)
 	pthread_mutex_lock(&inode->sys_mutex);
 	if (v->opts.hooks && v->opts.hooks->sys_lock)
 		err = v->opts.hooks->sys_lock(v->opts.hooks_ctx, inode, ex);
+	else if (!inode->loaded)
+		err = vol_inode_refresh(inode);
 	if (err)
 		pthread_mutex_unlock(&inode->sys_mutex);
 	return err;

@@ -141,7 +141,8 @@ static int checkpoint_locked(struct journal *j)
 	pthread_mutex_lock(&j->mutex);
 	for (last = j->committed; last && last->next; last = last->next)
 		;
-	err = j->error || atomic_load(&j->v->stopped) ? -EIO : 0;
+	/* nothing to do is no error, also after the end or a failure */
+	err = last && (j->error || atomic_load(&j->v->stopped)) ? -EIO : 0;
 	if (err || !last) {
 		pthread_mutex_unlock(&j->mutex);
 		return err;

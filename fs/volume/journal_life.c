@@ -268,19 +268,32 @@ int journal_stop(struct vol *v, bool dirty)
 
 /* ---- the slot -------------------------------------------------------------------------- */
 
-/* After a replay nothing that was read before is true. */
-static int reread(struct vol *v, struct reason *why)
+/*
+ * What is read before any cluster lock: the files that are this node's own. Without a
+ * cluster the root, too; all other inodes are read when they are locked. What was read
+ * before a replay is not true any more.
+ */
+static int load_own(struct vol *v, bool replayed, struct reason *why)
 {
-	int err = vol_inode_refresh(v->root);
+	struct vol_inode *own[] = {
+		v->opts.hooks && v->opts.hooks->sys_lock ? NULL : v->root,
+		v->journal ? vol_sys_inode(v, VOL_SYS_LOCAL_ALLOC, (unsigned)v->slot) : NULL,
+		v->journal ? vol_sys_inode(v, VOL_SYS_TRUNCATE_LOG, (unsigned)v->slot) : NULL,
+	};
+	int err = 0;
 
-	if (!err)
-		err = vol_inode_refresh(v->sysdir);
-	for (unsigned i = 0; i < VOL_SYS_MAX * v->info.max_slots && !err; i++)
-		if (v->sys[i])
-			err = vol_inode_refresh(v->sys[i]);
+	for (unsigned i = 0; replayed && i < VOL_SYS_MAX * v->info.max_slots; i++)
+		if (v->sys[i] && v->sys[i]->loaded) {
+			vol_inode_purge(v->sys[i]);
+			v->sys[i]->loaded = false;
+		}
+	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]) && !err; i++)
+		if (own[i])
+			err = vol_inode_refresh(own[i]);
 	if (err)
-		reason_set(why, EXIT_JOURNAL, err, "journal: a system file cannot be read after the "
-			   "replay: %s; run fsck.ocfs2", strerror(-err));
+		reason_set(why, EXIT_JOURNAL, err, "a system file of slot %d on %s cannot be read: %s; "
+			   "run fsck.ocfs2 with the volume unmounted everywhere", v->slot,
+			   v->dev->path, strerror(-err));
 	return err;
 }
 
@@ -299,7 +312,10 @@ static int start_hard_ro(struct vol *v, unsigned slot, struct reason *why)
 				  "but the %s allows reading only; mount it where it can be written, or "
 				  "run fsck.ocfs2", slot, v->dev->readonly ? "device" : "volume");
 	v->slot = (int)slot;
-	return 0;
+	err = load_own(v, false, why);
+	if (err)
+		v->slot = -1;
+	return err;
 }
 
 int vol_slot_start(struct vol *v, unsigned slot, bool *replayed, struct reason *why)
@@ -314,8 +330,8 @@ int vol_slot_start(struct vol *v, unsigned slot, bool *replayed, struct reason *
 		return start_hard_ro(v, slot, why);
 	v->slot = (int)slot;
 	err = journal_open(v, slot, replayed, why);
-	if (!err && *replayed)
-		err = reread(v, why);
+	if (!err)
+		err = load_own(v, *replayed, why);
 	if (!err && suballoc_open(v))
 		err = reason_set(why, EXIT_SYSTEM, -ENOMEM, "out of memory");
 	if (!err)

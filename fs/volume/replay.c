@@ -121,7 +121,7 @@ static int put_home(struct walk *w, const struct tag *t, uint32_t at)
 	uint32_t magic = htobe32(JBD_MAGIC);
 	int err;
 
-	if (t->blkno < 2 || t->blkno >= v->info.blocks)
+	if (t->blkno < 2 || t->blkno >= vol_block_limit(v))
 		return bad_log(w, "names a block outside the volume");
 	if (revoked(w, t->blkno))
 		return 0;
@@ -146,7 +146,7 @@ static int check_tags(struct walk *w)
 	struct tag t = { 0 };
 
 	while (!(t.flags & JBD_LAST) && next_tag(w, &off, &t))
-		if (t.blkno < 2 || t.blkno >= w->f->v->info.blocks)
+		if (t.blkno < 2 || t.blkno >= vol_block_limit(w->f->v))
 			return bad_log(w, "names a block outside the volume");
 	return 0;
 }

@@ -3,7 +3,9 @@
  * sysfile.c: system inodes, the slot map, the place of the heartbeat, journal states
  * (doc/spec/disk.md 1.4, doc/spec/fs-locking.md 6.1).
  *
- * System files never move, so they are looked up once. Slot map and journal dinodes are
+ * System files never move, so they are looked up once. Their dinodes are not read then: our
+ * own journal may still hold newer or whole versions of them (a power cut tears blocks), and
+ * other nodes may be writing theirs. They are read under their locks, after the replay. Slot map and journal dinodes are
  * read from the device each time and written in place: no journal, no cache.
  */
 #include <errno.h>
@@ -26,12 +28,12 @@ static const struct {
 	[VOL_SYS_TRUNCATE_LOG] = { TRUNCATE_LOG_SYSTEM_INODE, true },
 };
 
-static int open_inode(struct vol *v, blkno_t blkno, const char *what, struct vol_inode **out,
-		      struct reason *why)
+static int open_inode(struct vol *v, blkno_t blkno, const char *what, bool load,
+		      struct vol_inode **out, struct reason *why)
 {
 	int err = vol_iget(v, blkno, out);
 
-	if (!err) {
+	if (!err && load) {
 		err = vol_inode_refresh(*out);
 		if (err) {
 			vol_iput(*out);
@@ -45,6 +47,12 @@ static int open_inode(struct vol *v, blkno_t blkno, const char *what, struct vol
 	return err;
 }
 
+/* Never changed by a mounted node. */
+static bool is_constant(enum vol_sysfile type)
+{
+	return type == VOL_SYS_SLOT_MAP || type == VOL_SYS_HEARTBEAT;
+}
+
 static int open_file(struct vol *v, enum vol_sysfile type, unsigned slot, struct reason *why)
 {
 	char name[64];
@@ -55,14 +63,8 @@ static int open_file(struct vol *v, enum vol_sysfile type, unsigned slot, struct
 	if (err)
 		return reason_set(why, EXIT_NOT_OCFS2, err == -ENOENT ? -EINVAL : err,
 				  "%s has no system file %s; run fsck.ocfs2", v->dev->path, name);
-	err = open_inode(v, f.blkno, name, &v->sys[type * v->info.max_slots + slot], why);
-	if (err)
-		return err;
-	if (!(v->sys[type * v->info.max_slots + slot]->flags & OCFS2_SYSTEM_FL))
-		return reason_set(why, EXIT_NOT_OCFS2, -EINVAL,
-				  "%s of %s is not marked as a system file; run fsck.ocfs2", name,
-				  v->dev->path);
-	return 0;
+	return open_inode(v, f.blkno, name, is_constant(type),
+			  &v->sys[type * v->info.max_slots + slot], why);
 }
 
 int sysfile_open(struct vol *v, struct reason *why)
@@ -72,9 +74,9 @@ int sysfile_open(struct vol *v, struct reason *why)
 	v->sys = calloc((size_t)VOL_SYS_MAX * v->info.max_slots, sizeof(*v->sys));
 	if (!v->sys)
 		return reason_set(why, EXIT_SYSTEM, -ENOMEM, "out of memory");
-	err = open_inode(v, v->info.root_blkno, "the root directory", &v->root, why);
+	err = open_inode(v, v->info.root_blkno, "the root directory", false, &v->root, why);
 	if (!err)
-		err = open_inode(v, v->info.sysdir_blkno, "the system directory", &v->sysdir, why);
+		err = open_inode(v, v->info.sysdir_blkno, "the system directory", true, &v->sysdir, why);
 	for (int t = 0; !err && t < VOL_SYS_MAX; t++)
 		for (unsigned s = 0; !err && s < (files[t].per_slot ? v->info.max_slots : 1u); s++)
 			err = open_file(v, (enum vol_sysfile)t, s, why);

@@ -82,7 +82,8 @@ int vol_set_readonly(struct vol *v, bool ro)
 	if (!ro && (v->info.force_ro || v->dev->readonly || atomic_load(&v->stopped)))
 		return -EROFS;
 	atomic_store(&v->readonly, ro);
-	return 0;
+	/* what was changed until now; handles that are still open end as they began */
+	return ro && v->journal ? vol_sync(v) : 0;
 }
 
 static void stop(struct vol *v, const char *why)

@@ -65,6 +65,12 @@ static inline bool vol_has_incompat(const struct vol *v, uint32_t bit)
 	return (v->info.incompat & bit) != 0;
 }
 
+/* Blocks there can be: a volume may be made larger, by another node, while it is mounted. */
+static inline uint64_t vol_block_limit(const struct vol *v)
+{
+	return v->dev->size >> v->info.blocksize_bits;
+}
+
 /* ---- damage ------------------------------------------------------------------ */
 
 /* The disk contradicts itself: log, count, act by errors=. Returns -EIO. */

@@ -8,7 +8,7 @@
 #include <string.h>
 #include "fs/volume/journal_int.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/fuzz/memdev.h"
+#include "tests/volume/memdev.h"
 
 enum { BS = 1024, HEAD = 32, PIECE = 64 };
 
@@ -28,7 +28,7 @@ static struct target *target(void)
 	if (t.m)
 		return &t;
 	t.m = memdev_make("20M -b 1K -C 4K -N 2 --fs-feature-level=max-features");
-	if (vol_open(&t.m->bd, &opts, &t.v, &why) || jfile_open(t.v, 0, &f, &why)) {
+	if (vol_open(memdev_bd(t.m), &opts, &t.v, &why) || jfile_open(t.v, 0, &f, &why)) {
 		fprintf(stderr, "fuzz-replay: %s\n", why.text);
 		abort();
 	}
@@ -61,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	lay_out(t, data, len);
 	err = journal_replay(t->v, 0, &why);
 	FUZZ_CHECK(!err == !why.text[0]);
-	FUZZ_CHECK(!err || t->m->writes == 0);
+	FUZZ_CHECK(!err || atomic_load(&t->m->writes) == 0);
 	FUZZ_CHECK(!memcmp(t->m->data, t->m->base, 2 * BS));
 	if (!err && !jfile_open(t->v, 0, &f, &why)) {
 		FUZZ_CHECK(f.super->start == 0);

@@ -8,11 +8,11 @@
 #include "fs/volume/ecc.h"
 #include "fs/volume/vol_int.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/fuzz/memdev.h"
+#include "tests/volume/memdev.h"
 
 enum { BS = 1024 };
 
-static struct memdev *device(void)
+static struct memdev *memory(void)
 {
 	static struct memdev *m;
 
@@ -24,7 +24,8 @@ static struct memdev *device(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct vol_opts opts = { .localalloc_mb = -1 };
-	struct memdev *m = device();
+	static struct blockdev *bd;
+	struct memdev *m = memory();
 	struct reason why = { 0 };
 	uint8_t block[BS];
 	struct vol *v;
@@ -37,17 +38,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		block[i] ^= data[i];
 	ecc_store(block, BS, offsetof(struct ocfs2_dinode, i_check));
 	memdev_poke(m, 2 * BS, block, BS);
-	err = vol_open(&m->bd, &opts, &v, &why);
+	if (!bd)
+		bd = memdev_bd(m);
+	err = vol_open(bd, &opts, &v, &why);
 	FUZZ_CHECK(!err == !why.text[0]);
 	if (!err) {
 		const struct vol_info *i = vol_info(v);
 
-		FUZZ_CHECK(i->blocks << i->blocksize_bits <= m->bd.size);
+		FUZZ_CHECK(i->blocks << i->blocksize_bits <= m->size);
 		FUZZ_CHECK(i->max_slots >= 1 && i->max_slots <= 255);
 		FUZZ_CHECK(v->bpc >= 1 && vol_root(v) && vol_sys_inode(v, VOL_SYS_GLOBAL_BITMAP, 0));
 		vol_close(v);
 	}
-	FUZZ_CHECK(m->writes == 0);
+	FUZZ_CHECK(atomic_load(&m->writes) == 0);
 	memdev_reset(m);
 	return 0;
 }

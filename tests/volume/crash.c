@@ -2,14 +2,14 @@
 /*
  * crash.c: whatever the moment of a power cut, the volume comes back whole.
  *
- * Threads work on a volume on the recording device: names, data, fsync, checkpoints,
- * frees. Then disk states that cuts at random moments can leave are rebuilt; each is
- * mounted again (own replay) or given to fsck.ocfs2 (its replay), what fsync had
- * acknowledged before the cut must be there with its content, and fsck.ocfs2 -fn must
- * find nothing.
+ * Threads work on a volume in memory on the recording device: names, data, fsync,
+ * checkpoints, frees. Then disk states that cuts at random moments can leave are rebuilt;
+ * each is mounted again (own replay), and what fsync had acknowledged before the cut must
+ * be there with its content. Some are given to fsck.ocfs2 before (its replay), and to
+ * fsck.ocfs2 -fn after, which must find nothing.
  *
  * KEEP=1 leaves the files. SEED=n replays a run's choices (not the order of its threads), CUTS=n says how many
- * states are tried for each kind of volume.
+ * states of each kind of volume are tried.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,11 +17,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 #include "fs/volume/blockdev_record.h"
 #include "fs/volume/vol.h"
+#include "tests/volume/memdev.h"
 #include "tests/volume/tmpdir.h"
 
-enum { THREADS = 3, FILES = 24, OPS = 250, CLAIMS = 4096 };
+enum { THREADS = 3, FILES = 24, OPS = 250, CLAIMS = 4096, CUTS = 120, FSCKS = 3 };
 
 /* From event `from` on, until `until`, the file has this content. */
 struct claim {
@@ -457,21 +459,18 @@ static int wipe_orphans(struct vol *v)
 }
 
 /* Mount the state, see what must be there, unmount cleanly. */
-static bool check_state(struct worker *w, size_t cut)
+static bool check_state(struct memdev *m, struct worker *w, size_t cut)
 {
+	struct blockdev *dev = memdev_bd(m);
 	struct reason why = { 0 };
-	struct blockdev *dev;
-	char path[160];
 	struct vol *v;
 	bool ok = true;
 	int err;
 
-	snprintf(path, sizeof(path), "%s/cut.img", tmp);
-	err = blockdev_open(path, 0, &dev, &why);
-	if (!err)
-		err = open_volume(dev, &v, &why);
+	err = open_volume(dev, &v, &why);
 	if (err) {
 		printf("# mounting: %s %s\n", why.text, strerror(-err));
+		blockdev_close(dev);
 		return false;
 	}
 	for (unsigned n = 0; n < THREADS; n++)
@@ -490,56 +489,82 @@ static bool check_state(struct worker *w, size_t cut)
 	return ok && !err;
 }
 
-static bool try_cut(struct blockdev *rec, struct worker *w, size_t cut, uint64_t seed, bool by_fsck)
+static bool dump(struct memdev *m)
 {
-	char path[160];
-	int fd, err;
+	char path[TMPDIR_MAX + 16];
 
-	if (shell("cp --sparse=always base.img cut.img"))
-		return false;
 	snprintf(path, sizeof(path), "%s/cut.img", tmp);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	err = blockdev_record_rebuild(rec, cut, seed, fd);
-	close(fd);
-	if (err)
-		return false;
-	if (by_fsck && shell("replayvol cut.img"))
-		printf("# fsck.ocfs2 cannot repair it\n");
-	return check_state(w, cut) &&
-	       !shell("fsckvol cut.img >found; rc=$?; sed 's/^/# /' found; exit $rc");
+	return memdev_dump(m, path);
+}
+
+/* Let fsck.ocfs2 replay it. */
+static bool replay_by_fsck(struct memdev *m)
+{
+	char path[TMPDIR_MAX + 16];
+
+	snprintf(path, sizeof(path), "%s/cut.img", tmp);
+	return dump(m) && !shell("replayvol cut.img") && memdev_load(m, path);
+}
+
+static bool try_cut(struct memdev *m, struct blockdev *rec, struct worker *w, size_t cut,
+		    uint64_t seed, bool fsck, bool by_fsck)
+{
+	bool ok = true;
+
+	memdev_reset(m);
+	blockdev_record_rebuild(rec, cut, seed, memdev_put, m);
+	if (by_fsck)
+		ok = replay_by_fsck(m) && !shell("fsckvol cut.img >found; rc=$?; sed 's/^/# /' found; "
+						 "exit $rc");
+	ok = check_state(m, w, cut) && ok;
+	if (fsck)
+		ok = dump(m) && !shell("fsckvol cut.img >found; rc=$?; sed 's/^/# /' found; "
+				       "exit $rc") && ok;
+	return ok;
+}
+
+/* All states of one kind are one result; the first bad one is told, and kept with KEEP. */
+static void try_cuts(const struct kind *k, struct memdev *m, struct blockdev *rec,
+		     struct worker *w, uint64_t random, unsigned cuts)
+{
+	size_t events = blockdev_record_events(rec);
+	char what[200], detail[120] = "";
+	unsigned bad = 0;
+
+	for (unsigned i = 0; i < cuts + 2 * FSCKS; i++) {
+		bool fsck = i < 2 * FSCKS, by_fsck = i < FSCKS;
+		size_t cut = i == 0 ? events : rnd(&random, events) + 1;
+		uint64_t choice = i % 8 == 1 ? 0 : rnd(&random, 1u << 30) + 1;
+
+		if (i % 2)
+			cut = blockdev_record_before_flush(rec, cut);
+		if (try_cut(m, rec, w, cut, choice, fsck, by_fsck))
+			continue;
+		printf("# bad: event %zu of %zu, choice %llu%s\n", cut, events,
+		       (unsigned long long)choice, by_fsck ? ", replayed by fsck.ocfs2" : "");
+		if (!bad++)
+			snprintf(detail, sizeof(detail), "first at event %zu of %zu, choice %llu", cut,
+				 events, (unsigned long long)choice);
+	}
+	snprintf(what, sizeof(what), "%s: %u power cuts, %u by fsck.ocfs2's replay", k->name,
+		 cuts + 2 * FSCKS, FSCKS);
+	result(!bad, what, detail);
 }
 
 static void try_kind(const struct kind *k, uint64_t seed, unsigned cuts)
 {
-	struct blockdev *dev = NULL, *rec = NULL;
 	struct worker *w = calloc(THREADS, sizeof(*w));
-	char path[160], what[200], detail[100];
-	struct reason why = { 0 };
-	uint64_t random = seed;
-	size_t events;
+	struct memdev *m = memdev_make(k->mkfs);
+	struct blockdev *rec = NULL;
 
-	snprintf(path, sizeof(path), "%s/run.img", tmp);
-	if (!w || shell("mkvol base.img %s && cp --sparse=always base.img run.img", k->mkfs) ||
-	    blockdev_open(path, 0, &dev, &why) || blockdev_record(dev, &rec)) {
-		result(false, "a volume is made", k->mkfs);
-		goto out;
+	if (!w || blockdev_record(memdev_bd(m), &rec)) {
+		result(false, "there is memory", k->name);
+	} else {
+		load(rec, w, seed);
+		try_cuts(k, m, rec, w, seed, cuts);
 	}
-	load(rec, w, seed);
-	events = blockdev_record_events(rec);
-	for (unsigned i = 0; i < cuts; i++) {
-		size_t cut = i == 0 ? events : rnd(&random, events) + 1;
-		uint64_t choice = i % 4 == 1 ? 0 : rnd(&random, 1u << 30) + 1;
-
-		snprintf(what, sizeof(what), "%s: cut %u%s", k->name, i,
-			 i % 3 == 2 ? ", replayed by fsck.ocfs2" : "");
-		snprintf(detail, sizeof(detail), "event %zu of %zu, choice %llu", cut, events,
-			 (unsigned long long)choice);
-		result(try_cut(rec, w, cut, choice, i % 3 == 2), what, detail);
-	}
-out:
 	blockdev_close(rec);
+	memdev_free(m);
 	free(w);
 }
 
@@ -554,7 +579,7 @@ int main(void)
 	}
 	printf("# SEED=%llu\n", (unsigned long long)start);
 	for (unsigned k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++)
-		try_kind(&kinds[k], start + k * 1000, cuts ? (unsigned)atoi(cuts) : 3);
+		try_kind(&kinds[k], start + k * 1000, cuts ? (unsigned)atoi(cuts) : CUTS);
 	printf("1..%u\n", tests);
 	if (!keep)
 		tmpdir_free(tmp);
