@@ -128,7 +128,7 @@ static void init_plain(struct clu *clu, struct lc_lock *l, const struct lc_type 
 
 /* ---- mount ---------------------------------------------------------------------------------- */
 
-static struct lc_lock *journal_lock(struct clu *clu, unsigned slot)
+struct lc_lock *clu_journal_lock(struct clu *clu, unsigned slot)
 {
 	return &clu->sys[VOL_SYS_JOURNAL * clu->max_slots + slot].m;
 }
@@ -145,7 +145,7 @@ static int start_slot(struct clu *clu, bool *replayed, struct reason *why)
 		return reason_set(why, EXIT_DEVICE, err, "cannot write the slot map: %s; check the device",
 				  strerror(-err));
 	clu->slot_written = true;
-	err = lc_lock(journal_lock(clu, (unsigned)clu->slot), DLM_MODE_EX, LC_IN_RECOVERY);
+	err = lc_lock(clu_journal_lock(clu, (unsigned)clu->slot), DLM_MODE_EX, LC_IN_RECOVERY);
 	if (err)
 		return reason_set(why, EXIT_CLUSTER, err,
 				  "cannot lock the journal of slot %d: %s; see the messages of the lock "
@@ -165,7 +165,7 @@ static int start_slot(struct clu *clu, bool *replayed, struct reason *why)
 static void find_dead(struct clu *clu)
 {
 	for (unsigned s = 0; s < clu->max_slots; s++) {
-		struct lc_lock *j = journal_lock(clu, s);
+		struct lc_lock *j = clu_journal_lock(clu, s);
 
 		if ((int)s == clu->slot || clu->slots[s] < 0 || clu->slots[s] >= NODE_MAX)
 			continue;
@@ -263,6 +263,8 @@ int clu_mount(const struct clu_config *cfg, struct clu **out, struct reason *why
 	atomic_store(&clu->mounted, true);
 	err = clu_house_start(clu);
 	if (!err)
+		err = clu_recovery_start(clu);
+	if (!err)
 		err = clu_iget(clu, vol_info(clu->vol)->root_blkno, &clu->root);
 	if (err) {
 		err = reason_set(why, EXIT_CLUSTER, err, "cannot read the root directory: %s; run fsck.ocfs2",
@@ -285,6 +287,7 @@ static void stop_threads(struct clu *clu)
 	clu->ending = true;
 	pthread_cond_broadcast(&clu->cond);
 	pthread_mutex_unlock(&clu->mutex);
+	clu_recovery_stop(clu);
 	clu_house_stop(clu);
 }
 
@@ -346,7 +349,7 @@ static void drop_locks(struct clu *clu)
 	struct lc_lock *plain[] = { &clu->s, &clu->r, &clu->y, &clu->p };
 
 	if (clu->journal_held)
-		lc_unlock(journal_lock(clu, (unsigned)clu->slot), DLM_MODE_EX);
+		lc_unlock(clu_journal_lock(clu, (unsigned)clu->slot), DLM_MODE_EX);
 	clu_sys_drop(clu);
 	for (unsigned i = 0; i < sizeof(plain) / sizeof(*plain); i++) {
 		if (!plain[i]->lc)

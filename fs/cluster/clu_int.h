@@ -74,6 +74,12 @@ struct clu {
 	unsigned dead_count;
 	uint32_t *recovery_generation; /* of each slot's journal, as last seen */
 	uint8_t *clean_orphans;	/* per slot: CLU_CLEAN_* wanted */
+	struct clu_salvage {
+		struct vol_salvage *what;
+		struct clu_salvage *next;
+	} *salvage;		/* of dead nodes' slots, for the house */
+	bool recovery_running;
+	pthread_t recovery;
 	struct clu_inode *late;	/* whose last reference a worker had: for the house */
 	bool house_running;
 	pthread_t house;
@@ -197,8 +203,13 @@ int clu_slot_of(const struct clu *clu, node_t node); /* -1: none */
 
 /* A member died (reactor): pending before this returns (7.1). */
 void clu_recovery_node(struct clu *clu, node_t node);
+int clu_recovery_start(struct clu *clu) __must_check;
+void clu_recovery_stop(struct clu *clu); /* clu.ending is set */
 /* Remember every journal's recovery generation (6.2 step 9, 7.2 step 4). */
 int clu_recovery_note_generations(struct clu *clu) __must_check;
+
+/* M of a slot's journal: held EX by the slot's owner while he lives. */
+struct lc_lock *clu_journal_lock(struct clu *clu, unsigned slot);
 
 /* ---- house.c: housekeeping thread: truncate log, orphans of slots, late puts ------------------- */
 

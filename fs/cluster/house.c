@@ -66,6 +66,31 @@ static void put_all(struct clu_inode *ci)
 	}
 }
 
+/* What dead nodes' local allocs and truncate logs held (7.5). */
+static void finish_salvage(struct clu *clu)
+{
+	struct clu_salvage *s;
+	int err;
+
+	for (;;) {
+		pthread_mutex_lock(&clu->mutex);
+		s = clu->salvage;
+		if (s)
+			clu->salvage = s->next;
+		pthread_mutex_unlock(&clu->mutex);
+		if (!s)
+			return;
+		err = atomic_load(&clu->stopped) ? 0 : vol_salvage_finish(clu->vol, s->what);
+		if (err && !atomic_load(&clu->stopped))
+			log_warn(clu->log, "house",
+				 "space that a dead node had set aside stays in use until fsck.ocfs2 "
+				 "errno=%d",
+				 -err);
+		vol_salvage_free(s->what);
+		free(s);
+	}
+}
+
 static void *house(void *arg)
 {
 	struct clu *clu = arg;
@@ -79,7 +104,7 @@ static void *house(void *arg)
 		late = clu->late;
 		clu->late = NULL;
 		what = clu->ending ? 0 : next_slot(clu, &slot);
-		if (!late && !what) {
+		if (!late && !what && !clu->salvage) {
 			if (clu->ending)
 				break;
 			clock_gettime(CLOCK_MONOTONIC, &until);
@@ -91,6 +116,7 @@ static void *house(void *arg)
 		}
 		pthread_mutex_unlock(&clu->mutex);
 		put_all(late);
+		finish_salvage(clu);
 		if (what)
 			clean(clu, slot, (unsigned)what);
 		flush_truncate_log(clu);
@@ -133,4 +159,5 @@ void clu_house_stop(struct clu *clu)
 	clu->house_running = false;
 	put_all(clu->late);
 	clu->late = NULL;
+	finish_salvage(clu);
 }

@@ -315,4 +315,18 @@ bool vol_tl_due(struct vol *v);
 /* Free what the truncate log holds (takes the bitmap's lock, checkpoints). */
 int vol_tl_flush(struct vol *v) __must_check;
 
+/* ---- a dead node's slot ---------------------------------------------------------- */
+
+struct vol_salvage;
+/*
+ * fs-locking.md 7.2 b to e: replay the log if it is dirty and mark the journal clean,
+ * empty local alloc and truncate log. Caller holds S EX and M(journal:slot) EX; takes no
+ * locks by the hooks. *out: what the two held, for vol_salvage_finish.
+ */
+int vol_recover_slot(struct vol *v, unsigned slot, bool *replayed, struct vol_salvage **out,
+		     struct reason *why) __must_check;
+/* 7.5: give it back, under ordinary locks. */
+int vol_salvage_finish(struct vol *v, struct vol_salvage *s) __must_check;
+void vol_salvage_free(struct vol_salvage *s);
+
 #endif

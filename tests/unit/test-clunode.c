@@ -688,6 +688,81 @@ static void both_hosts_make_and_remove_the_same_names(void)
 	}
 }
 
+/* ---- death -------------------------------------------------------------------------------- */
+
+static void *dies(void *arg)
+{
+	struct host *h = arg;
+
+	blockdev_gate_shut(h->dev);
+	clu_stop(h->clu);
+	clu_iput(h->root);
+	clu_unmount(h->clu, true);
+	h->clu = NULL;
+	net_region_stop(h->region, false);
+	net_close(h->net);
+	vol_close(h->vol);
+	blockdev_close(h->dev);
+	return NULL;
+}
+
+static void a_dead_host_is_recovered(void)
+{
+	struct entry a = make(1, "both"), b, c, d;
+	unsigned slot = (unsigned)clu_slot(hosts[2].clu);
+	struct clu_attr attr;
+	pthread_t t;
+	struct text text;
+	uint32_t gen, gen2;
+	bool dirty;
+
+	/* Synced, that is in the log of host2, and nowhere else. */
+	c = make(2, "synced");
+	put_text(c.ci, "must survive");
+	EQUAL(look(2, "both", &b), 0);
+	if (!b.ci)
+		return;
+	put_text(b.ci, "written by the dead");
+	EQUAL(clu_fsync(b.ci, false), 0);
+	EQUAL(clu_fsync(c.ci, false), 0);
+	EQUAL(vol_journal_state(hosts[1].vol, slot, &dirty, &gen), 0);
+	CHECK(dirty);
+	pthread_create(&t, NULL, dies, &hosts[2]);
+	pthread_join(t, NULL);
+	/* These wait until its death is noticed and its journal replayed. */
+	EQUAL(look(1, "synced", &d), 0);
+	if (!d.ci)
+		return;
+	EQUAL(d.attr.size, 12);
+	EQUAL(get_text(d.ci, &text), 0);
+	CHECK(!strcmp(text.buf, "must survive"));
+	EQUAL(clu_getattr(a.ci, got_attr, &attr), 0);
+	EQUAL(get_text(a.ci, &text), 0);
+	CHECK(!strcmp(text.buf, "written by the dead"));
+	EQUAL(vol_journal_state(hosts[1].vol, slot, &dirty, &gen2), 0);
+	CHECK(!dirty);
+	EQUAL(gen2, gen + 1);
+	put_text(a.ci, "!");
+	forget(a.ci);
+	forget(d.ci);
+}
+
+static void the_dead_host_comes_back(void)
+{
+	struct entry e;
+	struct text text;
+
+	open_host(&hosts[2]);
+	mount_host(&hosts[2]);
+	EQUAL(look(2, "both", &e), 0);
+	if (!e.ci)
+		return;
+	EQUAL(get_text(e.ci, &text), 0);
+	CHECK(!strcmp(text.buf, "written by the dead!"));
+	EQUAL(unlink_on(2, "both"), 0);
+	forget(e.ci);
+}
+
 static void status_tells_of_locks(void)
 {
 	struct json_object *o = json_object_new_object(), *locks, *total;
@@ -800,6 +875,9 @@ int main(void)
 	claim("both hosts make and remove the same names",
 	      both_hosts_make_and_remove_the_same_names);
 	claim("status tells of locks", status_tells_of_locks);
+	claim("what a dead host synced is replayed, and who waits goes on",
+	      a_dead_host_is_recovered);
+	claim("the dead host mounts again", the_dead_host_comes_back);
 	both(unmount_host);
 	claim("after the unmounts all slots are free and clean", slots_are_free_again);
 	claim("fsck.ocfs2 finds nothing", fsck_finds_nothing);
