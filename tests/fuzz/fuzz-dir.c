@@ -9,12 +9,13 @@
 #include <string.h>
 #include "fs/volume/dir_int.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/fuzz/memdev.h"
+#include "tests/volume/memdev.h"
 
 enum { BS = 1024, NAMES = 90, MAX_BLOCKS = 64, MAX_CHANGES = 256 };
 
 struct target {
 	struct memdev *m;
+	struct blockdev *bd;
 	blkno_t dir;
 	blkno_t block[MAX_BLOCKS];
 	unsigned blocks;
@@ -43,7 +44,7 @@ static void fill(struct target *t)
 	char name[64];
 	struct vol *v;
 
-	must(vol_open(&t->m->bd, &opts, &v, &why), why.text);
+	must(vol_open(t->bd, &opts, &v, &why), why.text);
 	must(vol_slot_start(v, 0, &replayed, &why), why.text);
 	must(vol_create(vol_root(v), "d", 1, &what, &dir), "mkdir");
 	what.mode = S_IFREG | 0644;
@@ -62,7 +63,7 @@ static void find_blocks(struct target *t)
 	const uint8_t *p = t->m->data;
 
 	t->block[t->blocks++] = t->dir;
-	for (blkno_t b = 3; b < t->m->bd.size / BS && t->blocks < MAX_BLOCKS; b++) {
+	for (blkno_t b = 3; b < t->m->size / BS && t->blocks < MAX_BLOCKS; b++) {
 		const struct ocfs2_dx_root_block *dr = (const void *)(p + b * BS);
 		const struct ocfs2_dir_block_trailer *tr =
 			(const void *)(p + (b + 1) * BS - DIR_TRAILER_SIZE);
@@ -84,10 +85,10 @@ static struct target *target(void)
 	if (t.m)
 		return &t;
 	t.m = memdev_make("20M -b 1K -C 4K -N 2");
+	t.bd = memdev_bd(t.m);
 	fill(&t);
 	find_blocks(&t);
-	memcpy(t.m->base, t.m->data, t.m->bd.size);
-	memdev_reset(t.m);
+	memdev_keep(t.m);
 	return &t;
 }
 
@@ -145,7 +146,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 		memdev_poke(t->m, off, &byte, 1);
 	}
-	must(vol_open(&t->m->bd, &opts, &v, &why), why.text);
+	must(vol_open(t->bd, &opts, &v, &why), why.text);
 	use(v, t->dir);
 	vol_close(v);
 	FUZZ_CHECK(t->m->writes == 0);

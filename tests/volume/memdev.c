@@ -27,6 +27,16 @@ void memdev_reset(struct memdev *m)
 	atomic_store(&m->writes, 0);
 }
 
+void memdev_keep(struct memdev *m)
+{
+	for (uint64_t s = 0; s < m->size / 512; s++)
+		if (m->sectors[s] & MEM_DIRTY) {
+			memcpy(m->base + s * 512, m->data + s * 512, 512);
+			m->sectors[s] = MEM_USED;
+		}
+	atomic_store(&m->writes, 0);
+}
+
 static int mem_rw(struct blockdev *bd, struct bd_io *io, unsigned n, bool write)
 {
 	struct memdev *m = bd->priv;
@@ -164,7 +174,7 @@ struct memdev *memdev_make(const char *mkfs)
 	if (size <= 0)
 		die("image");
 	m->size = (uint64_t)size;
-	m->base = mmap(NULL, m->size, PROT_READ, MAP_PRIVATE, fd, 0);
+	m->base = mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
 	m->data = mmap(NULL, m->size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
 	m->sectors = calloc(1, m->size / 512);
 	if (m->base == MAP_FAILED || m->data == MAP_FAILED || !m->sectors)

@@ -23,6 +23,8 @@ struct memdev {
 /* Ends the process if mkfs.ocfs2 cannot. */
 struct memdev *memdev_make(const char *mkfs);
 void memdev_reset(struct memdev *m);
+/* What is on it now is what later resets go back to. */
+void memdev_keep(struct memdev *m);
 void memdev_free(struct memdev *m);
 /* A device over it, as if just opened; blockdev_close leaves the content. */
 struct blockdev *memdev_bd(struct memdev *m);
