@@ -8,6 +8,10 @@
  * after as many blocks as the log has, and nothing is written outside the volume, nor
  * before the whole log was found good.
  *
+ * Speed matters, because other nodes wait for it: the log is read through a window, and
+ * blocks go home many at a time. A block that is logged again while its older image waits
+ * takes that image's place, so the newest is what the device gets.
+ *
  * When all is home and durable the log is made empty, with a sequence that no block in
  * it carries. A crash before that replays again, which is harmless.
  */
@@ -21,10 +25,18 @@ struct revoke {
 	uint32_t seq;
 };
 
+enum { WINDOW = 256, BATCH = 256 }; /* blocks */
+
 struct walk {
 	struct jfile *f;
 	struct reason *why;
 	uint8_t *block, *data;
+	uint8_t *window;	/* win_n blocks of the log from win_at on */
+	uint32_t win_at, win_n;
+	uint8_t *batch;		/* images that wait to be written, n_home of them */
+	struct bd_io home[BATCH];
+	unsigned n_home;
+	uint32_t crc_table[256];
 	bool checksums;
 	uint32_t at, seq, walked;
 	uint32_t end;		/* first sequence without a commit; from the scan */
@@ -43,9 +55,26 @@ static int bad_log(struct walk *w, const char *what)
 			  "with the volume unmounted everywhere", w->f->slot, what, w->at, w->seq);
 }
 
+/* Through the window; a range that cannot be read as a whole is read block by block. */
+static int read_log(struct walk *w, uint32_t at, void *buf)
+{
+	uint32_t n = w->f->maxlen > at ? w->f->maxlen - at : 1;
+
+	if (at - w->win_at >= w->win_n) {
+		n = n < WINDOW ? n : WINDOW;
+		w->win_n = 0;
+		if (jfile_read(w->f, at, n, w->window))
+			return jfile_read(w->f, at, 1, buf);
+		w->win_at = at;
+		w->win_n = n;
+	}
+	memcpy(buf, w->window + (size_t)(at - w->win_at) * w->f->v->blocksize, w->f->v->blocksize);
+	return 0;
+}
+
 static int read_block(struct walk *w, uint32_t at, void *buf)
 {
-	int err = jfile_read(w->f, at, 1, buf);
+	int err = read_log(w, at, buf);
 
 	if (err)
 		reason_set(w->why, EXIT_JOURNAL, err,
@@ -61,13 +90,21 @@ static void advance(struct walk *w, uint32_t n)
 }
 
 /* CRC-32, most significant bit first, as jbd2's commit blocks carry it (8.4). */
-static uint32_t crc_be(uint32_t crc, const uint8_t *p, size_t len)
+static void crc_prepare(uint32_t table[256])
 {
-	while (len--) {
-		crc ^= (uint32_t)*p++ << 24;
+	for (uint32_t n = 0; n < 256; n++) {
+		uint32_t crc = n << 24;
+
 		for (int i = 0; i < 8; i++)
 			crc = crc << 1 ^ (crc >> 31 ? 0x04c11db7U : 0);
+		table[n] = crc;
 	}
+}
+
+static uint32_t crc_be(const struct walk *w, uint32_t crc, const uint8_t *p, size_t len)
+{
+	while (len--)
+		crc = crc << 8 ^ w->crc_table[(crc >> 24 ^ *p++) & 0xff];
 	return crc;
 }
 
@@ -114,6 +151,37 @@ static bool revoked(const struct walk *w, blkno_t blkno)
 	return false;
 }
 
+/* All images that wait go to their places. */
+static int send_home(struct walk *w)
+{
+	struct vol *v = w->f->v;
+	int err = blockdev_write_many(v->dev, w->home, w->n_home);
+
+	w->n_home = 0;
+	if (err)
+		return reason_set(w->why, EXIT_JOURNAL, err,
+				  "journal: cannot write a block of the log of slot %u to its place: "
+				  "%s; check the device", w->f->slot, strerror(-err));
+	return 0;
+}
+
+/* Where the image of a block is to be put: over an older one that waits, or behind all. */
+static uint8_t *place_in_batch(struct walk *w, uint64_t off)
+{
+	struct bd_io *io = &w->home[w->n_home];
+
+	for (unsigned i = 0; i < w->n_home; i++)
+		if (w->home[i].off == off)
+			return w->home[i].buf;
+	*io = (struct bd_io){
+		.buf = w->batch + (size_t)w->n_home * w->f->v->blocksize,
+		.len = w->f->v->blocksize,
+		.off = off,
+	};
+	w->n_home++;
+	return io->buf;
+}
+
 /* One logged block to its place. */
 static int put_home(struct walk *w, const struct tag *t, uint32_t at)
 {
@@ -130,13 +198,9 @@ static int put_home(struct walk *w, const struct tag *t, uint32_t at)
 		return err;
 	if (t->flags & JBD_ESCAPE)
 		memcpy(w->data, &magic, 4);
-	err = blockdev_write(v->dev, w->data, v->blocksize, t->blkno * v->blocksize);
-	if (err)
-		return reason_set(w->why, EXIT_JOURNAL, err,
-				  "journal: cannot write a block of the log of slot %u to its place: "
-				  "%s; check the device", w->f->slot, strerror(-err));
+	memcpy(place_in_batch(w, t->blkno * v->blocksize), w->data, v->blocksize);
 	w->stats->blocks++;
-	return 0;
+	return w->n_home == BATCH ? send_home(w) : 0;
 }
 
 /* A block that the log claims to hold must have a place, or nothing is written at all. */
@@ -156,12 +220,12 @@ static int checksum_data(struct walk *w, unsigned n)
 	unsigned bs = w->f->v->blocksize;
 	int err;
 
-	w->crc = crc_be(w->crc, w->block, bs);
+	w->crc = crc_be(w, w->crc, w->block, bs);
 	for (unsigned i = 0; i < n; i++) {
 		err = read_block(w, jfile_advance(w->f, w->at, 1 + i), w->data);
 		if (err)
 			return err;
-		w->crc = crc_be(w->crc, w->data, bs);
+		w->crc = crc_be(w, w->crc, w->data, bs);
 	}
 	return 0;
 }
@@ -292,30 +356,63 @@ static int walk(struct walk *w, enum pass pass)
 	return err;
 }
 
+static bool walk_init(struct walk *w, struct jfile *f, struct reason *why,
+		      struct replay_stats *stats)
+{
+	size_t bs = f->v->blocksize;
+
+	w->f = f;
+	w->why = why;
+	w->stats = stats;
+	w->block = blockdev_alloc(bs);
+	w->data = blockdev_alloc(bs);
+	w->window = blockdev_alloc(WINDOW * bs);
+	w->batch = blockdev_alloc(BATCH * bs);
+	crc_prepare(w->crc_table);
+	return w->block && w->data && w->window && w->batch;
+}
+
+static void walk_free(struct walk *w)
+{
+	free(w->block);
+	free(w->data);
+	free(w->window);
+	free(w->batch);
+	free(w->revoke);
+	free(w);
+}
+
+static int walk_all(struct walk *w)
+{
+	int err = 0;
+
+	for (int pass = SCAN; pass <= WRITE && !err; pass++)
+		err = walk(w, (enum pass)pass);
+	return err || !w->n_home ? err : send_home(w);
+}
+
 int replay_log(struct jfile *f, struct replay_stats *out, struct reason *why)
 {
-	struct walk w = { .f = f, .why = why, .stats = out };
-	uint32_t first = be32toh(f->super->sequence);
-	int err = 0;
+	uint32_t first = be32toh(f->super->sequence), end;
+	struct walk *w;
+	int err;
 
 	*out = (struct replay_stats){ .next = first + 1 };
 	if (!f->super->start)
 		return 0;
-	w.checksums = be32toh(f->super->h.type) == JBD_SUPER_V2 &&
-		      (be32toh(f->super->compat) & JBD_COMPAT_CHECKSUM);
-	w.block = blockdev_alloc(f->v->blocksize);
-	w.data = blockdev_alloc(f->v->blocksize);
-	if (!w.block || !w.data)
-		err = reason_set(why, EXIT_SYSTEM, -ENOMEM, "journal: out of memory");
-	for (int pass = SCAN; pass <= WRITE && !err; pass++)
-		err = walk(&w, (enum pass)pass);
-	free(w.block);
-	free(w.data);
-	free(w.revoke);
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return reason_set(why, EXIT_SYSTEM, -ENOMEM, "journal: out of memory");
+	w->checksums = be32toh(f->super->h.type) == JBD_SUPER_V2 &&
+		       (be32toh(f->super->compat) & JBD_COMPAT_CHECKSUM);
+	err = walk_init(w, f, why, out) ? walk_all(w) :
+		reason_set(why, EXIT_SYSTEM, -ENOMEM, "journal: out of memory");
+	end = w->end;
+	walk_free(w);
 	if (err)
 		return err;
-	out->transactions = w.end - first;
-	out->next = w.end + 1;
+	out->transactions = end - first;
+	out->next = end + 1;
 	err = blockdev_flush(f->v->dev);
 	if (!err)
 		err = jfile_write_super(f, 0, out->next);
