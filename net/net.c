@@ -221,6 +221,7 @@ static void on_conn_up(void *ctx, node_t node)
 {
 	struct net *net = ctx;
 
+	net->silent_ns[node] = 0;
 	obey(net, net_quorum_conn_up(&net->quorum, node));
 	/* Also when a silent link is heard again: it was told as down. */
 	net_tell(net, "link-up", node, "");
@@ -233,6 +234,8 @@ static void on_conn_err(void *ctx, node_t node, const char *why)
 	char words[300];
 
 	net_quorum_conn_err(&net->quorum, node);
+	if (!net->silent_ns[node])
+		net->silent_ns[node] = net_now_ms() * 1000000;
 	snprintf(words, sizeof(words), "reason=\"%s\"", why);
 	net_tell(net, "link-down", node, words);
 	net_changed(net);
@@ -483,6 +486,11 @@ void net_post(struct net *net, void (*fn)(void *arg), void *arg)
 struct dlm *net_dlm(struct net *net)
 {
 	return net->driver ? net_driver_dlm(net->driver) : NULL;
+}
+
+int64_t net_silent_since(const struct net *net, node_t node)
+{
+	return net->silent_ns[node];
 }
 
 node_t net_self(const struct net *net)

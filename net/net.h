@@ -60,6 +60,8 @@ void net_post(struct net *net, void (*fn)(void *arg), void *arg);
 /* For functions that run on the reactor. */
 struct dlm *net_dlm(struct net *net);
 node_t net_self(const struct net *net);
+/* Reactor: when the link to a node was lost, CLOCK_MONOTONIC ns; 0: it is not lost, or never was. */
+int64_t net_silent_since(const struct net *net, node_t node);
 const char *net_cluster_name(const struct net *net);
 
 struct net_region_config {

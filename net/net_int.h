@@ -85,6 +85,7 @@ struct net {
 	struct net_hb_map configured; /* any thread */
 	uint16_t live_regions[NODE_MAX];
 	uint8_t live[32];
+	int64_t silent_ns[NODE_MAX]; /* when the link was lost, CLOCK_MONOTONIC; 0: it is up */
 	struct net_region *regions;
 	struct net_domain *domains;
 

@@ -96,7 +96,9 @@ const struct vol_hooks clu_vol_hooks = {
 
 static void evicted(void *ctx, node_t node)
 {
-	clu_recovery_node(ctx, node);
+	struct clu *clu = ctx;
+
+	clu_recovery_node(clu, node, net_silent_since(clu->net, node));
 }
 
 static const struct dlm_domain_ops domain_ops = { .evicted = evicted };
@@ -172,7 +174,7 @@ static void find_dead(struct clu *clu)
 		if (lc_lock(j, DLM_MODE_EX, LC_NOQUEUE | LC_IN_RECOVERY))
 			continue;
 		lc_unlock(j, DLM_MODE_EX);
-		clu_recovery_node(clu, (node_t)clu->slots[s]);
+		clu_recovery_node(clu, (node_t)clu->slots[s], 0);
 	}
 }
 
@@ -221,6 +223,8 @@ static struct clu *alloc(const struct clu_config *cfg)
 	clu->lc = lc_new(&(struct lc_config){ .dlm = &dlmlink_ops,
 					      .dlm_ctx = clu->link,
 					      .workers = DOWNCONVERT_WORKERS,
+					      .resumed = clu_times_served,
+					      .resumed_ctx = clu,
 					      .log = cfg->log });
 	pthread_mutex_init(&clu->mutex, NULL);
 	lc_cond_init(&clu->cond);
@@ -409,6 +413,7 @@ void clu_status(struct clu *clu, struct json_object *into)
 		if (clu->dead[n])
 			json_object_array_add(dead, json_object_new_int((int)n));
 	}
+	json_object_object_add(into, "recoveries", clu_times_json(clu));
 	pthread_mutex_unlock(&clu->mutex);
 	json_object_object_add(into, "recovering", dead);
 }

@@ -16,7 +16,14 @@
 
 struct dlmlink;
 
-enum { CLU_ITABLE_STRIPES = 64, CLU_ITABLE_BUCKETS = 64 };
+enum { CLU_ITABLE_STRIPES = 64, CLU_ITABLE_BUCKETS = 64, CLU_TIMES = 16 };
+
+/* When what happened in a recovery (timeline.c); 0: not yet, or not known. */
+struct clu_times {
+	node_t node;
+	int64_t wall_ns;	/* CLOCK_REALTIME at declared_ns */
+	int64_t silent_ns, declared_ns, locks_ns, replayed_ns, served_ns;
+};
 
 struct clu_itable {
 	struct clu_istripe {
@@ -72,6 +79,8 @@ struct clu {
 	bool ending;		/* threads must end */
 	uint8_t dead[NODE_MAX];	/* nodes whose recovery is pending */
 	unsigned dead_count;
+	struct clu_times times[CLU_TIMES]; /* a ring */
+	unsigned times_n;
 	uint32_t *recovery_generation; /* of each slot's journal, as last seen */
 	uint8_t *clean_orphans;	/* per slot: CLU_CLEAN_* wanted */
 	struct clu_salvage {
@@ -201,12 +210,22 @@ int clu_slot_of(const struct clu *clu, node_t node); /* -1: none */
 
 /* ---- recover.c ----------------------------------------------------------------------------- */
 
-/* A member died (reactor): pending before this returns (7.1). */
-void clu_recovery_node(struct clu *clu, node_t node);
+/* A member died (reactor): pending before this returns (7.1). silent_ns: when its link was
+ * lost, CLOCK_MONOTONIC; 0 = not known. */
+void clu_recovery_node(struct clu *clu, node_t node, int64_t silent_ns);
 int clu_recovery_start(struct clu *clu) __must_check;
 void clu_recovery_stop(struct clu *clu); /* clu.ending is set */
 /* Remember every journal's recovery generation (6.2 step 9, 7.2 step 4). */
 int clu_recovery_note_generations(struct clu *clu) __must_check;
+
+/* ---- timeline.c ------------------------------------------------------------------------------ */
+
+void clu_times_declared(struct clu *clu, node_t node, int64_t silent_ns); /* clu.mutex held */
+void clu_times_locks(struct clu *clu);
+/* Also tells the log. */
+void clu_times_replayed(struct clu *clu, node_t node);
+void clu_times_served(void *clu);
+struct json_object *clu_times_json(struct clu *clu); /* clu.mutex held */
 
 /* M of a slot's journal: held EX by the slot's owner while he lives. */
 struct lc_lock *clu_journal_lock(struct clu *clu, unsigned slot);

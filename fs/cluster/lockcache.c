@@ -152,12 +152,15 @@ void lc_recovery_pending(struct lockcache *lc, int delta)
 	pthread_mutex_lock(&lc->recovery_mutex);
 	left = atomic_fetch_add(&lc->recovery, delta) + delta;
 	assert(left >= 0);
-	if (!left)
+	if (!left) {
+		atomic_store(&lc->tell_resumed, true);
 		pthread_cond_broadcast(&lc->recovery_cond);
+	}
 	pthread_mutex_unlock(&lc->recovery_mutex);
 }
 
-static int wait_recovery(struct lc_lock *l, unsigned flags)
+/* *waited is set if it had to. */
+static int wait_recovery(struct lc_lock *l, unsigned flags, bool *waited)
 {
 	struct lockcache *lc = l->lc;
 	int rc = 0;
@@ -168,6 +171,7 @@ static int wait_recovery(struct lc_lock *l, unsigned flags)
 		return 0;
 	pthread_mutex_lock(&lc->recovery_mutex);
 	while (atomic_load(&lc->recovery)) {
+		*waited = true;
 		rc = lc_stopped(lc) ? -EIO : (flags & LC_NONBLOCK) ? -EAGAIN : 0;
 		if (rc)
 			break;
@@ -342,23 +346,26 @@ static int refresh_now(struct lc_lock *l)
 
 int lc_lock(struct lc_lock *l, int level, unsigned flags)
 {
-	bool refresh;
+	struct lockcache *lc = l->lc;
+	bool refresh, waited = false;
 	int rc, err;
 
 	assert(level == DLM_MODE_PR || level == DLM_MODE_EX);
-	err = wait_recovery(l, flags);
+	err = wait_recovery(l, flags, &waited);
 	if (err)
 		return err;
 	rc = take(l, level, flags, &refresh);
 	if (rc < 0)
 		return rc;
-	err = wait_recovery(l, flags);
+	err = wait_recovery(l, flags, &waited);
 	if (!err && refresh)
 		err = refresh_now(l);
 	if (err) {
 		lc_unlock(l, level);
 		return err;
 	}
+	if (waited && lc->cfg.resumed && atomic_exchange(&lc->tell_resumed, false))
+		lc->cfg.resumed(lc->cfg.resumed_ctx);
 	return rc;
 }
 

@@ -94,6 +94,10 @@ struct lc_config {
 	const struct lc_dlm *dlm;
 	void *dlm_ctx;
 	unsigned workers;	/* downconvert threads, at least 1; 0: tests call lc_downconvert_pass */
+	/* Once after the count of pending recoveries went to zero: a request that had waited
+	 * is served. May be NULL. No mutex held. */
+	void (*resumed)(void *ctx);
+	void *resumed_ctx;
 	struct logger *log;
 };
 struct lockcache *lc_new(const struct lc_config *cfg);

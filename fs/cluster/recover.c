@@ -21,7 +21,7 @@
 enum { RETRY_MS = 1000 };
 
 /* Reactor, or mount. */
-void clu_recovery_node(struct clu *clu, node_t node)
+void clu_recovery_node(struct clu *clu, node_t node, int64_t silent_ns)
 {
 	bool known;
 
@@ -30,6 +30,7 @@ void clu_recovery_node(struct clu *clu, node_t node)
 	if (!known) {
 		clu->dead[node] = 1;
 		clu->dead_count++;
+		clu_times_declared(clu, node, silent_ns);
 		lc_recovery_pending(clu->lc, 1);
 		pthread_cond_broadcast(&clu->cond);
 	}
@@ -72,8 +73,8 @@ static void recovered(struct clu *clu, int node)
 	clu->dead[node] = 0;
 	clu->dead_count--;
 	pthread_mutex_unlock(&clu->mutex);
+	clu_times_replayed(clu, (node_t)node);
 	lc_recovery_pending(clu->lc, -1);
-	log_info(clu->log, "recovery", "recovery of a dead node is over node=%d", node);
 }
 
 static void keep_salvage(struct clu *clu, struct vol_salvage *what)
@@ -151,6 +152,7 @@ static int recover_once(struct clu *clu)
 
 	if (err)
 		return err;
+	clu_times_locks(clu);
 	err = recover_nodes(clu, &replayed);
 	if (!err)
 		err = clu_recovery_note_generations(clu);

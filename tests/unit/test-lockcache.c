@@ -810,6 +810,32 @@ Test(lockcache, k_nonblocking_request_takes_what_is_cached_and_waits_for_nobody)
 	lc_recovery_pending(lc, -1);
 }
 
+static void count_resumed(void *ctx)
+{
+	atomic_fetch_add((atomic_int *)ctx, 1);
+}
+
+Test(lockcache, k_the_first_request_served_after_a_recovery_is_told_once)
+{
+	atomic_int told = 0;
+	struct task a, b;
+
+	lc->cfg.resumed = count_resumed;
+	lc->cfg.resumed_ctx = &told;
+	cache(&m, PR);
+	lc_recovery_pending(lc, 1);
+	start(&a, &m, PR, 0);
+	start(&b, &m, PR, 0);
+	nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+	cr_assert_eq(told, 0);
+	lc_recovery_pending(lc, -1);
+	cr_assert_eq(finish(&a), 0);
+	cr_assert_eq(finish(&b), 0);
+	cr_assert_eq(told, 1);
+	lc_unlock(&m, PR);
+	lc_unlock(&m, PR);
+}
+
 Test(lockcache, l_late_bast_is_ignored)
 {
 	cache(&m, PR);

@@ -1,0 +1,81 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Hosts are killed with kill -9 in the middle of a load: the others go on within the time
+# that the rules allow, what fsync promised is there, slots and orphans are cleaned, the
+# killed host mounts again.
+# ROUNDS=n, SEED=n; PARTS="two four ..." chooses.
+: "${top_srcdir:=$(cd "$(dirname "$0")/../.." && pwd)}"
+thr=${THR:-5}
+. "$top_srcdir/tests/cluster/lib.sh"
+. "$top_srcdir/tests/cluster/faults.sh"
+seed=${SEED:-$$}
+RANDOM=$seed
+hosts_init
+# A full journal is replayed in less than this after a node was declared dead.
+quick_ms=${QUICK_MS:-1000}
+# Lease, dead time and two samples, and the mount's own time.
+dead_s=$((2 * thr + 8))
+
+two() {
+	local i victim other
+	ok "two: a volume is made" vol_make v.img 300M || return
+	ok "two: both mount" vol_mount_all 2 || return
+	load_dirs 1 2
+	for i in $(seq "${ROUNDS:-3}"); do
+		victim=$((RANDOM % 2 + 1)) other=$((3 - victim))
+		load_start 1
+		load_start 2
+		ok "round $i: both work" load_works 1 2
+		sleep 0.$((RANDOM % 10))
+		ok "round $i: host $victim is killed" host_kill $victim
+		ok "round $i: host $other goes on in time" wait_until $dead_s recovered_on $other $victim
+		ok "round $i: its load works" load_works $other
+		ok "round $i: what host $victim was promised is there" load_check $victim $other
+		is "round $i: host $other saw no error" "$(load_stop $other)" ""
+		ok "round $i: what host $other was promised is there" load_check $other $other
+		ok "round $i: served within $quick_ms ms" served_quickly $other $victim
+		recovery_of $other $victim | sed "s/^/# /"
+		ok "round $i: the slot is free" slot_is_free $victim
+		ok "round $i: host $victim mounts again" vol_mount $victim
+		ok "round $i: it sees what it was promised" load_check $victim $victim
+	done
+	ok "two: both unmount" vol_umount_all 2
+	ok "two: fsck.ocfs2 finds nothing" vol_check
+	sed "s/^/# load: /" "$work"/load*.out
+	ok "two: no orphan is left" no_orphans
+	ok "two: the logs are quiet" logs_clean
+}
+
+# The dead host's journal of 64 MiB as full as it gets: the other waits less than a second.
+fill_journal() { # files of host 2, each made durable by itself
+	local i
+	for i in $(seq 8); do
+		dd if=/dev/zero of="$work/m2/big/f$i" bs=512 count=100000 oflag=append,dsync 2>/dev/null &
+		fillers+=($!)
+	done
+}
+big() {
+	local fillers=() p
+	ok "big: a volume is made" vol_make big.img 1500M -J size=64M || return
+	ok "big: both mount" vol_mount_all 2 || return
+	load_dirs 1 2
+	mkdir "$work/m2/big"
+	load_start 1
+	fill_journal
+	sleep "${FILL_S:-7}"
+	ok "big: host 1 works" load_works 1
+	ok "big: host 2 is killed" host_kill 2
+	for p in "${fillers[@]}"; do wait "$p"; done
+	ok "big: host 1 goes on in time" wait_until $dead_s recovered_on 1 2
+	ok "big: its load works" load_works 1
+	is "big: it saw no error" "$(load_stop 1)" ""
+	ok "big: served within $quick_ms ms" served_quickly 1 2
+	recovery_of 1 2 | sed "s/^/# /"
+	grep -h "replayed for a dead" "$work/log1" | tail -n 1 | sed "s/^/# /"
+	ok "big: host 1 unmounts" vol_umount 1
+	ok "big: fsck.ocfs2 finds nothing" vol_check
+}
+
+ok "hosts are up" hosts_up 4
+for part in ${PARTS:-two big}; do $part; done
+echo "# seed=$seed"
