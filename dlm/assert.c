@@ -59,7 +59,7 @@ static void serve_derefs(struct dlm_res *res, const struct dlm_map *derefs)
 	uint8_t buf[128];
 
 	dlm_map_for_each(n, derefs) {
-		dlm_map_clear(&res->refs, n);
+		dlm_ref_clear(res, n);
 		if (!dlm_map_test(&res->dom->members, n))
 			continue;
 		dlm_send(res->dom, n, DLM_DEREF_LOCKRES_DONE, buf,
@@ -103,7 +103,7 @@ static void requeried(void *arg, node_t node, int err, int32_t status)
 		return;
 	}
 	if (err || status == NODE_NONE)
-		dlm_map_clear(&res->refs, node);
+		dlm_ref_clear(res, node);
 	round_over(job);
 }
 
@@ -201,9 +201,9 @@ static void assert_sent(void *arg, node_t node, int err, int32_t status)
 	dlm_map_clear(&job->open, node);
 	if (err && !dlm_peer_gone(res->dom, node, err)) {
 		/* Its answer may have said that it holds a reference. */
-		if (!dlm_map_test(&res->refs, node))
+		if (!dlm_map_test(dlm_refs(res), node))
 			dlm_map_set(&job->doubt, node);
-		dlm_map_set(&res->refs, node);
+		dlm_ref_set(res, node);
 		tell_later(job, node, LINK_MS);
 	} else if (err) {
 		dlm_map_clear(&job->targets, node);
@@ -216,7 +216,7 @@ static void assert_sent(void *arg, node_t node, int err, int32_t status)
 			tell_later(job, node, REFUSED_MS);
 	} else {
 		if (status & DLM_ASSERT_REPLY_MASTERY_REF) {
-			dlm_map_set(&res->refs, node);
+			dlm_ref_set(res, node);
 			dlm_map_clear(&job->doubt, node);
 		}
 		if (status & DLM_ASSERT_REPLY_REASSERT)

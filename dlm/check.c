@@ -153,9 +153,9 @@ static void check_res(struct finding *f, struct dlm_res *res, unsigned int *lock
 	if (res->mle && res->mle->res != res)
 		find(f, res, "entry of another resource");
 	if (res->owner != NODE_NONE && !dlm_is_self(dom, res->owner) &&
-	    !dlm_map_empty(&res->refs) && !(res->state & DLM_RES_RECOVERING))
+	    !dlm_map_empty(dlm_refs(res)) && !(res->state & DLM_RES_RECOVERING))
 		find(f, res, "references kept by a node that does not own");
-	if (dlm_map_test(&res->refs, dom->dlm->self))
+	if (dlm_map_test(dlm_refs(res), dom->dlm->self))
 		find(f, res, "reference to itself");
 	if (!(res->state & DLM_RES_DIRTY) && !(res->state & DLM_RES_PURGE) && dlm_res_unused(res))
 		find(f, res, "unused and forgotten");

@@ -162,7 +162,8 @@ int dlm_locks_init(struct dlm_domain *dom)
 	CDS_INIT_LIST_HEAD(&dom->ops);
 	CDS_INIT_LIST_HEAD(&dom->run);
 	CDS_INIT_LIST_HEAD(&dom->dirty);
-	CDS_INIT_LIST_HEAD(&dom->purge);
+	for (unsigned int i = 0; i < DLM_PURGE_LISTS; i++)
+		CDS_INIT_LIST_HEAD(&dom->purge[i]);
 	CDS_INIT_LIST_HEAD(&dom->wait_reco);
 	dom->reco.dead_node = NODE_NONE;
 	dom->reco.new_master = NODE_NONE;

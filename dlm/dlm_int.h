@@ -204,6 +204,10 @@ struct dlm_gone {
 };
 #define DLM_GONE_MAX 256
 
+/* The purge age in ticks, the running tick, and the one that is served. */
+#define DLM_PURGE_TICKS 8
+#define DLM_PURGE_LISTS (DLM_PURGE_TICKS + 2)
+
 struct dlm_domain {
 	struct cds_list_head link;
 	struct dlm *dlm;
@@ -239,13 +243,15 @@ struct dlm_domain {
 	/* Work at the end of an input. */
 	struct cds_list_head run;   /* ops that may go on */
 	struct cds_list_head dirty; /* resources to shuffle and deliver */
-	struct cds_list_head purge; /* unused resources, oldest first */
+	/* Unused resources: the list of each tick, then in order of time. */
+	struct cds_list_head purge[DLM_PURGE_LISTS];
+	unsigned int unused;	    /* on these lists */
 	struct cds_list_head wait_reco;
 	bool stalled; /* some resource has an AST or BAST to repeat */
 	bool kick;    /* leaving: look at the table again */
 	bool leave_begun; /* dlm_leave_pass was called once */
 	unsigned int migrating; /* resources on their way out */
-	uint32_t tick; /* purge clock: purge_ms / 8 each */
+	uint32_t tick; /* purge clock: purge_ms / DLM_PURGE_TICKS each */
 	struct dlm_tm tick_tm, work_tm, stall_tm;
 
 	struct dlm_gone gone_locks[DLM_GONE_MAX];
@@ -320,35 +326,44 @@ void dlm_domain_work(struct dlm_domain *dom);
 	(DLM_RES_RECOVERING | DLM_RES_IN_PROGRESS | DLM_RES_MIGRATING |                 \
 	 DLM_RES_RECOVERY_WAITING)
 
+/* What a lock call on a used resource looks at comes first, in that order: with millions of
+ * them each line of it is a cache miss. */
 struct dlm_res {
 	struct dlm_res *hash_next;
-	struct cds_list_head all;
-	struct cds_list_head work; /* dirty list or purge list */
+	struct dlm_name name;
+	node_t owner;
+	uint8_t setref; /* ASSERT replies not on the wire yet */
+	uint8_t open;	/* SENDING_* */
+	uint16_t state;
+	uint16_t inflight; /* ops between finding it and placing their lock */
 	struct dlm_domain *dom;
 	struct cds_list_head queue[3];	 /* DLM_LIST_*: locks by .q */
 	struct cds_list_head deliver; /* locks by .item: those with an AST, then BASTs */
 	struct cds_list_head waiters;	 /* ops that wait for state or owner */
+	struct cds_list_head work; /* dirty list or purge list */
 	struct dlm_mle *mle;		 /* the mle that masters it */
 	struct dlm_assert *assert;	 /* running assert job, then the queued ones */
 	struct dlm_mig *mig;		 /* being migrated, from or to here */
 	struct dlm_lock *sending;	 /* whose AST or BAST is open; NULL: it is gone */
 	uint64_t token; /* of the open AST or BAST (owner), of the DEREF (else) */
-	struct dlm_map refs; /* owner: who holds a reference */
-	uint32_t stamp;	     /* purge tick when it became unused */
-	uint16_t inflight;   /* ops between finding it and placing their lock */
-	uint16_t state;
-	uint8_t setref; /* ASSERT replies not on the wire yet */
-	uint8_t open;	/* SENDING_* */
-	node_t owner;
-	struct dlm_name name;
+	struct dlm_map *refmap; /* owner: who holds a reference; NULL: nobody. See dlm_refs() */
+	struct cds_list_head all;
 	/* Owner: authoritative. Else: the value this node's PR or EX locks read or
 	 * wrote last, good while one of them has DLM_LOCK_LVB (lvb.c). */
 	uint8_t lvb[DLM_LVB_LEN];
 };
 enum { SENDING_NONE, SENDING_AST, SENDING_AST_GET, SENDING_BAST };
 
+/* References of other nodes. The map comes and goes with the first and the last. */
+const struct dlm_map *dlm_refs(const struct dlm_res *res);
+void dlm_ref_set(struct dlm_res *res, node_t node);
+void dlm_ref_clear(struct dlm_res *res, node_t node);
+void dlm_refs_drop(struct dlm_res *res);
+
 /* Look up; also finds DROPPING_REF resources. */
 struct dlm_res *dlm_res_find(struct dlm_domain *dom, const struct dlm_name *name);
+/* It will be looked up soon. */
+void dlm_res_foresee(struct dlm_domain *dom, const struct dlm_name *name);
 /* As handlers see it: not while DROPPING_REF. */
 struct dlm_res *dlm_res_visible(struct dlm_domain *dom, const struct dlm_name *name);
 /* Owner 255, IN_PROGRESS. NULL on lack of memory. */

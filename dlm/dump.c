@@ -23,7 +23,7 @@ void dlm_domain_dump(struct dlm_domain *dom,
 		struct dlm_dump_res r = { .name = res->name.bytes, .name_len = res->name.len,
 					  .owner = res->owner, .lvb = res->lvb, .refmap = refs };
 
-		dlm_map_to_bytes(&res->refs, refs);
+		dlm_map_to_bytes(dlm_refs(res), refs);
 		r.state = (uint16_t)(res->state & shown);
 		if (res->setref || (res->assert && res->assert->running))
 			r.state |= DLM_RES_SETREF_INPROG;

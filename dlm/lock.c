@@ -19,17 +19,20 @@ int dlm_lock(struct dlm_domain *dom, const void *name, size_t name_len, int mode
 	const uint32_t known = DLM_LKF_LOCAL | DLM_LKF_VALBLK | DLM_LKF_NOQUEUE;
 	struct dlm *dlm = dom->dlm;
 	struct dlm_lock *lock;
+	struct dlm_name wanted;
 	struct dlm_op *op;
 
 	if (name_len < 1 || name_len > DLM_NAME_MAX)
 		return -EINVAL;
+	wanted = dlm_name_make(name, name_len);
 	dlm_enter(dlm);
+	dlm_res_foresee(dom, &wanted);
 	lock = dlm_lock_new(dlm, dlm->self, dlm_next_cookie(dlm), mode);
 	lock->ops = ops;
 	lock->data = data;
 	*out = lock;
 	op = dlm_op_new(dom, lock, DLM_CALL_LOCK);
-	op->name = dlm_name_make(name, name_len);
+	op->name = wanted;
 	op->mode = (int8_t)mode;
 	op->flags = flags;
 	if (!dlm_mode_valid(mode) || (flags & ~known)) {

@@ -426,7 +426,7 @@ void dlm_mle_recovered(struct dlm_domain *dom)
 
 static int32_t yes(struct dlm_res *res, node_t from)
 {
-	dlm_map_set(&res->refs, from);
+	dlm_ref_set(res, from);
 	if (res->assert)
 		dlm_map_clear(&res->assert->doubt, from);
 	dlm_assert_all(res, DLM_ASSERT_MLE_CLEANUP);

@@ -74,7 +74,7 @@ static node_t target_of(struct dlm_res *res)
 	}
 	if (target != NODE_NONE)
 		return target;
-	dlm_map_for_each(n, &res->refs)
+	dlm_map_for_each(n, dlm_refs(res))
 		if (dlm_map_test(&stay, n) && !dlm_is_self(dom, n))
 			return n;
 	return NODE_NONE;
@@ -336,7 +336,7 @@ static void told(void *arg, node_t node, int err, int32_t status)
 			log_warn(res->dom->dlm->log, "dlm",
 				 "migrate request refused node=%u status=%d", node, status);
 		if (status == 1)
-			dlm_map_set(&res->refs, node);
+			dlm_ref_set(res, node);
 		dlm_map_set(&mig->reached, node);
 	}
 	tell_over(mig);
@@ -403,7 +403,7 @@ static void tell_all(struct dlm_mig *mig)
 	struct dlm_domain *dom = mig->res->dom;
 
 	mig->phase = MIG_TELL;
-	dlm_map_set(&mig->res->refs, mig->old);
+	dlm_ref_set(mig->res, mig->old);
 	dlm_tm_init(&mig->retry_tm, tell_retry, mig);
 	dlm_map_for_each(n, &dom->members)
 		if (n != mig->old && !dlm_is_self(dom, n))
@@ -425,7 +425,7 @@ static void take_lock(struct dlm_res *res, const struct dlm_wire_mig_lock *l, co
 		lock->convert = l->convert_mode;
 		lock->lksb = l->flags & (DLM_LKSB_PUT_LVB | DLM_LKSB_GET_LVB);
 		dlm_lock_move(lock, res, l->list);
-		dlm_map_set(&res->refs, l->node);
+		dlm_ref_set(res, l->node);
 	}
 	dlm_lvb_from_migrate(res, l, lvb);
 }
@@ -503,11 +503,11 @@ struct dlm_reply dlm_mig_handler(struct dlm_domain *dom, node_t from,
 		return dlm_reply_status(0); /* we have it already */
 	for (unsigned int i = 0; i < m->num_locks; i++) {
 		if (dlm_wire_mig_is_dummy(&m->locks[i]))
-			dlm_map_set(&res->refs, m->locks[i].node);
+			dlm_ref_set(res, m->locks[i].node);
 		else
 			take_lock(res, &m->locks[i], m->lvb);
 	}
-	dlm_map_clear(&res->refs, dom->dlm->self);
+	dlm_ref_clear(res, dom->dlm->self);
 	if (m->flags & DLM_MRES_ALL_DONE) {
 		dlm_handover_listed(res);
 		tell_all(res->mig);

@@ -126,7 +126,7 @@ static void clean_resource(struct dlm_res *res, node_t dead)
 	}
 	if (dlm_is_self(dom, res->owner))
 		drop_dead_locks(res, dead);
-	dlm_map_clear(&res->refs, dead);
+	dlm_ref_clear(res, dead);
 	dlm_res_dirty(res);
 }
 
@@ -167,7 +167,7 @@ void dlm_recover_alone(struct dlm_domain *dom)
 		if (res->state & DLM_RES_RECOVERING) {
 			dlm_lvb_adopt(res);
 			dlm_res_set_owner(res, dom->dlm->self);
-			res->refs = (struct dlm_map){ 0 };
+			dlm_refs_drop(res);
 		}
 		if (res->state & (DLM_RES_RECOVERING | DLM_RES_RECOVERY_WAITING))
 			dlm_res_clear(res, DLM_RES_RECOVERING | DLM_RES_RECOVERY_WAITING);
@@ -220,7 +220,7 @@ void dlm_member_left(struct dlm_domain *dom, node_t node)
 	cds_list_for_each_entry_safe(res, next, &dom->all, all) {
 		dlm_assert_node_gone(res, node);
 		(void)dlm_migrate_node_gone(res, node, false);
-		dlm_map_clear(&res->refs, node);
+		dlm_ref_clear(res, node);
 		dlm_res_usage(res);
 	}
 	dlm_mle_node_gone(dom, node);

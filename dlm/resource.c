@@ -8,36 +8,54 @@
  * at once where this node owns it (nobody else knows it then), else after the owner has
  * been told (DEREF), with DROPPING_REF hiding it meanwhile.
  *
- * There is no clock here. The purge list is stamped with a tick of an eighth of the purge
- * age, and the timer that makes ticks runs while the list is not empty.
+ * There is no clock here. A tick is an eighth of the purge age; each tick has a purge list,
+ * in a ring long enough for those that are not due, and the timer that makes ticks runs
+ * while anything is on them.
+ *
+ * Memory: there may be millions. What most resources never have (references of other
+ * nodes) lies outside, and no field is there that a place in a list can tell.
  */
 #include "dlm/dlm_int.h"
 
-_Static_assert(sizeof(void *) != 8 || sizeof(struct dlm_res) + sizeof(struct dlm_lock) <= 400,
+/* With 8 bytes of malloc's, in steps of 16, and up to 16 of the table: 400 together. */
+_Static_assert(sizeof(void *) != 8 || (sizeof(struct dlm_res) <= 280 &&
+				       sizeof(struct dlm_lock) <= 88),
 	       "a resource with one lock is the unit of this core's memory");
 
-#define PURGE_TICKS 8
 #define STALL_MS 200
 
 static void deref_send(struct dlm_res *res);
 
-/* FNV-1a; local, never on the wire. */
+/* Eight bytes at a time; local, never on the wire. */
 uint32_t dlm_name_hash(const struct dlm_name *name)
 {
-	uint32_t h = 2166136261u;
+	uint64_t h = name->len, w;
 
-	for (unsigned int i = 0; i < name->len; i++)
-		h = (h ^ name->bytes[i]) * 16777619u;
-	return h ^ h >> 15;
+	for (unsigned int i = 0; i < DLM_NAME_MAX; i += sizeof(w)) {
+		memcpy(&w, name->bytes + i, sizeof(w)); /* the tail is zero */
+		h = (h ^ w) * 0x9e3779b97f4a7c15u;
+		h ^= h >> 32;
+	}
+	return (uint32_t)h;
 }
 
 struct dlm_res *dlm_res_find(struct dlm_domain *dom, const struct dlm_name *name)
 {
 	struct dlm_res *res = dom->hash[dlm_name_hash(name) & dom->hash_mask];
 
-	while (res && !dlm_name_equal(&res->name, name))
-		res = res->hash_next;
+	for (; res; res = res->hash_next) {
+		/* The lines of its queues come while the name is compared. */
+		__builtin_prefetch(&res->queue[DLM_LIST_GRANTED]);
+		__builtin_prefetch(&res->work);
+		if (dlm_name_equal(&res->name, name))
+			break;
+	}
 	return res;
+}
+
+void dlm_res_foresee(struct dlm_domain *dom, const struct dlm_name *name)
+{
+	__builtin_prefetch(&dom->hash[dlm_name_hash(name) & dom->hash_mask]);
 }
 
 struct dlm_res *dlm_res_visible(struct dlm_domain *dom, const struct dlm_name *name)
@@ -47,10 +65,43 @@ struct dlm_res *dlm_res_visible(struct dlm_domain *dom, const struct dlm_name *n
 	return res && !(res->state & DLM_RES_DROPPING_REF) ? res : NULL;
 }
 
+/* ---- references of other nodes --------------------------------------------------- */
+
+const struct dlm_map *dlm_refs(const struct dlm_res *res)
+{
+	static const struct dlm_map nobody;
+
+	return res->refmap ? res->refmap : &nobody;
+}
+
+void dlm_ref_set(struct dlm_res *res, node_t node)
+{
+	if (!res->refmap)
+		res->refmap = dlm_xalloc(res->dom->dlm, sizeof(*res->refmap));
+	dlm_map_set(res->refmap, node);
+}
+
+void dlm_ref_clear(struct dlm_res *res, node_t node)
+{
+	if (!res->refmap)
+		return;
+	dlm_map_clear(res->refmap, node);
+	if (dlm_map_empty(res->refmap))
+		dlm_refs_drop(res);
+}
+
+void dlm_refs_drop(struct dlm_res *res)
+{
+	free(res->refmap);
+	res->refmap = NULL;
+}
+
+/* ---- the table -------------------------------------------------------------------- */
+
 /* Without memory the table stays as it is, only slower. */
 static void grow_table(struct dlm_domain *dom)
 {
-	size_t mask = dom->hash_mask * 4 + 3;
+	size_t mask = dom->hash_mask * 2 + 1;
 	struct dlm_res **hash = calloc(mask + 1, sizeof(struct dlm_res *));
 	struct dlm_res *res;
 
@@ -93,6 +144,15 @@ struct dlm_res *dlm_res_new(struct dlm_domain *dom, const struct dlm_name *name)
 	return res;
 }
 
+static void purge_list_leave(struct dlm_res *res)
+{
+	if (!(res->state & DLM_RES_PURGE))
+		return;
+	res->state &= (uint16_t)~DLM_RES_PURGE;
+	res->dom->unused--;
+	cds_list_del_init(&res->work);
+}
+
 void dlm_res_free(struct dlm_res *res)
 {
 	struct dlm_domain *dom = res->dom;
@@ -114,7 +174,9 @@ void dlm_res_free(struct dlm_res *res)
 		slot = &(*slot)->hash_next;
 	*slot = res->hash_next;
 	cds_list_del(&res->all);
+	purge_list_leave(res);
 	cds_list_del(&res->work);
+	dlm_refs_drop(res);
 	dom->stats.resources--;
 	if (cds_list_empty(&dom->all))
 		dom->kick = true;
@@ -131,8 +193,8 @@ void dlm_res_touch(struct dlm_res *res)
 {
 	if (res->state & DLM_RES_DIRTY)
 		return;
-	cds_list_del_init(&res->work);
-	res->state = (uint16_t)((res->state & ~DLM_RES_PURGE) | DLM_RES_DIRTY);
+	purge_list_leave(res);
+	res->state |= DLM_RES_DIRTY;
 	cds_list_add_tail(&res->work, &res->dom->dirty);
 }
 
@@ -151,7 +213,7 @@ void dlm_res_set_owner(struct dlm_res *res, node_t owner)
 	if (dlm_is_self(res->dom, owner))
 		res->dom->stats.masters++;
 	else
-		res->refs = (struct dlm_map){ 0 };
+		dlm_refs_drop(res);
 	res->owner = owner;
 	dlm_res_wake(res);
 }
@@ -194,7 +256,7 @@ bool dlm_res_unused(struct dlm_res *res)
 
 	return !dlm_res_has_locks(res) && !res->inflight && !(res->state & busy) &&
 	       !res->open && !res->assert && !res->mig && !res->mle &&
-	       cds_list_empty(&res->waiters) && dlm_map_empty(&res->refs);
+	       cds_list_empty(&res->waiters) && dlm_map_empty(dlm_refs(res));
 }
 
 /* ---- purge -------------------------------------------------------------------- */
@@ -206,10 +268,7 @@ void dlm_res_usage(struct dlm_res *res)
 	if (dom->gone) /* all is being dropped */
 		return;
 	if (!dlm_res_unused(res)) {
-		if (res->state & DLM_RES_PURGE) {
-			res->state &= (uint16_t)~DLM_RES_PURGE;
-			cds_list_del_init(&res->work);
-		}
+		purge_list_leave(res);
 		return;
 	}
 	if (dom->state == DLM_DOM_IN_SHUTDOWN)
@@ -217,18 +276,17 @@ void dlm_res_usage(struct dlm_res *res)
 	if (res->state & DLM_RES_PURGE)
 		return;
 	res->state |= DLM_RES_PURGE;
-	res->stamp = dom->tick;
-	cds_list_add_tail(&res->work, &dom->purge);
+	dom->unused++;
+	cds_list_add_tail(&res->work, &dom->purge[dom->tick % DLM_PURGE_LISTS]);
 	if (!dom->tick_tm.id)
-		dlm_tm_set(dom, &dom->tick_tm, dom->dlm->cfg.purge_ms / PURGE_TICKS);
+		dlm_tm_set(dom, &dom->tick_tm, dom->dlm->cfg.purge_ms / DLM_PURGE_TICKS);
 }
 
 static void purge_one(struct dlm_res *res)
 {
 	struct dlm_domain *dom = res->dom;
 
-	res->state &= (uint16_t)~DLM_RES_PURGE;
-	cds_list_del_init(&res->work);
+	purge_list_leave(res);
 	dom->stats.purges++;
 	if (dlm_is_self(dom, res->owner)) {
 		dlm_res_free(res);
@@ -244,11 +302,11 @@ void dlm_purge_run(struct dlm_domain *dom)
 	bool all = dom->state == DLM_DOM_IN_SHUTDOWN;
 	struct dlm_res *res, *next;
 
-	cds_list_for_each_entry_safe(res, next, &dom->purge, work) {
-		if (!all && dom->tick - res->stamp <= PURGE_TICKS)
-			break;
-		purge_one(res);
-	}
+	/* The oldest list is the one that the next tick fills. */
+	for (uint32_t i = 1; i <= (all ? DLM_PURGE_LISTS : 1u); i++)
+		cds_list_for_each_entry_safe(res, next, &dom->purge[(dom->tick + i) % DLM_PURGE_LISTS],
+					     work)
+			purge_one(res);
 }
 
 void dlm_purge_tick(void *arg)
@@ -257,8 +315,8 @@ void dlm_purge_tick(void *arg)
 
 	dom->tick++;
 	dlm_purge_run(dom);
-	if (!cds_list_empty(&dom->purge))
-		dlm_tm_set(dom, &dom->tick_tm, dom->dlm->cfg.purge_ms / PURGE_TICKS);
+	if (dom->unused)
+		dlm_tm_set(dom, &dom->tick_tm, dom->dlm->cfg.purge_ms / DLM_PURGE_TICKS);
 }
 
 /* ---- DEREF, the holder's side --------------------------------------------------- */
@@ -328,9 +386,9 @@ struct dlm_reply dlm_deref_handler(struct dlm_domain *dom, node_t from,
 		dlm_map_set(&res->assert->derefs, from);
 		return dlm_reply_status(1);
 	}
-	if (!dlm_map_test(&res->refs, from))
+	if (!dlm_map_test(dlm_refs(res), from))
 		log_debug(dom->dlm->log, "dlm", "deref without a reference node=%u", from);
-	dlm_map_clear(&res->refs, from);
+	dlm_ref_clear(res, from);
 	dlm_res_usage(res);
 	return dlm_reply_status(0);
 }

@@ -84,11 +84,6 @@ struct dlm_name dlm_name_make(const void *bytes, size_t n)
 	return name;
 }
 
-bool dlm_name_equal(const struct dlm_name *a, const struct dlm_name *b)
-{
-	return a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
-}
-
 /* A name field of `field` bytes, of which len count. */
 static int get_name(struct bytes_in *in, uint8_t len, size_t field, struct dlm_name *out)
 {

@@ -29,6 +29,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include "dlm/dlm.h"
 
 /* Message numbers, with the kernel's names so that a search finds both. */
@@ -80,7 +81,10 @@ struct dlm_name {
 
 /* From n bytes, 1..32 of them (asserted). */
 struct dlm_name dlm_name_make(const void *bytes, size_t n);
-bool dlm_name_equal(const struct dlm_name *a, const struct dlm_name *b);
+static inline bool dlm_name_equal(const struct dlm_name *a, const struct dlm_name *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
 
 /* ---- mastery -------------------------------------------------------------- */
 

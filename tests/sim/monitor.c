@@ -94,7 +94,7 @@ static void deref_arrives(struct sim_node *n, struct dlm_domain *dom, const stru
 {
 	struct dlm_res *res = dlm_res_find(dom, &m->name);
 
-	if (res && dlm_is_self(dom, res->owner) && !dlm_map_test(&res->refs, m->node))
+	if (res && dlm_is_self(dom, res->owner) && !dlm_map_test(dlm_refs(res), m->node))
 		world_fail(n->w, "n%d: node %d drops a reference that it has not", n->id, m->node);
 }
 

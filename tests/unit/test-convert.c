@@ -555,7 +555,7 @@ Test(convert_death, holder_dies_and_the_waiter_gets_it)
 	cr_assert_eq(lab.bed.n[1].evicted, 2);
 	cr_assert_eq(b.asts, 1);
 	cr_assert_eq(lab.bed.n[1].dom->stats.locks, 2);
-	cr_assert(dlm_map_empty(&lab_res(&lab, 1, "r")->refs));
+	cr_assert(dlm_map_empty(dlm_refs(lab_res(&lab, 1, "r"))));
 	cr_assert(dlm_map_empty(&lab.bed.n[1].dom->recovery));
 }
 

@@ -82,8 +82,8 @@ Test(master, second_comes_to_the_owner_and_is_referenced)
 	user_hold(&lab, &b, 1, "r", PR, 0);
 	cr_assert_eq(owner(1), 3);
 	cr_assert_eq(owner(3), 3);
-	cr_assert(dlm_map_test(&lab_res(&lab, 3, "r")->refs, 1));
-	cr_assert_eq(dlm_map_count(&lab_res(&lab, 3, "r")->refs), 1);
+	cr_assert(dlm_map_test(dlm_refs(lab_res(&lab, 3, "r")), 1));
+	cr_assert_eq(dlm_map_count(dlm_refs(lab_res(&lab, 3, "r"))), 1);
 	no_entries();
 }
 
@@ -113,7 +113,7 @@ Test(master, two_ask_at_once_the_lower_number_wins)
 	cr_assert_eq(a.asts + b.asts, 2);
 	reply = bed_find(&lab.bed, DLM_ASSERT_MASTER_MSG, 1, 2, 0);
 	cr_assert_eq(reply->status, DLM_ASSERT_REPLY_REASSERT | DLM_ASSERT_REPLY_MASTERY_REF);
-	cr_assert(dlm_map_test(&lab_res(&lab, 1, "r")->refs, 2));
+	cr_assert(dlm_map_test(dlm_refs(lab_res(&lab, 1, "r")), 2));
 	no_entries();
 }
 
@@ -218,7 +218,7 @@ Test(master, requests_and_asserts_survive_a_link_loss)
 		cr_assert_eq(a.asts, 1, "%d", i);
 		no_entries();
 		/* The lost answer may have said that it holds a reference: it was asked again. */
-		cr_assert(dlm_map_empty(&lab_res(&lab, 1, "r")->refs));
+		cr_assert(dlm_map_empty(dlm_refs(lab_res(&lab, 1, "r"))));
 		cr_assert_eq(lab_count(&lab, DLM_MASTER_REQUERY_MSG, 1, 2), i / 2);
 		lab_close(&lab);
 		four();
@@ -240,7 +240,7 @@ Test(master, reference_of_a_waiter_survives_a_link_loss)
 	lab.verdict = lose;
 	lab_run(&lab, 2000);
 	cr_assert_eq(a.asts + b.asts, 2);
-	cr_assert(dlm_map_test(&lab_res(&lab, 1, "r")->refs, 2));
+	cr_assert(dlm_map_test(dlm_refs(lab_res(&lab, 1, "r")), 2));
 	no_entries();
 }
 
@@ -356,7 +356,7 @@ Test(master, request_to_an_owner_is_yes_and_sets_the_reference)
 	user_hold(&lab, &m, 1, "r", NL, 0);
 	lab_clear(&lab);
 	cr_assert_eq(ask(1, 2, DLM_MASTER_REQUEST_MSG, 0).status, DLM_MASTER_YES);
-	cr_assert(dlm_map_test(&lab_res(&lab, 1, "r")->refs, 2));
+	cr_assert(dlm_map_test(dlm_refs(lab_res(&lab, 1, "r")), 2));
 	lab_run(&lab, 20);
 	cr_assert_eq(lab_count(&lab, DLM_ASSERT_MASTER_MSG, 1, 0), 3);
 }
@@ -465,7 +465,7 @@ Test(master, deref_during_an_assert_is_deferred)
 	lab_run(&lab, 10000);
 	cr_assert_eq(bed_find(&lab.bed, DLM_DEREF_LOCKRES_MSG, 2, 1, 0)->status, 1);
 	cr_assert(lab_res(&lab, 2, "r")->state & DLM_RES_DROPPING_REF);
-	cr_assert(dlm_map_test(&lab_res(&lab, 1, "r")->refs, 2));
+	cr_assert(dlm_map_test(dlm_refs(lab_res(&lab, 1, "r")), 2));
 	user_lock(&lab, &a, 2, "r", NL, 0); /* waits until it is gone, then finds it anew */
 	lab_run(&lab, 100);
 	cr_assert_eq(a.asts, 0);
@@ -473,7 +473,7 @@ Test(master, deref_during_an_assert_is_deferred)
 	lab_run(&lab, 500);
 	cr_assert_eq(lab_count(&lab, DLM_DEREF_LOCKRES_DONE, 1, 2), 1);
 	cr_assert_eq(a.asts, 1);
-	cr_assert(dlm_map_test(&lab_res(&lab, 1, "r")->refs, 2));
+	cr_assert(dlm_map_test(dlm_refs(lab_res(&lab, 1, "r")), 2));
 }
 
 Test(master, deferred_deref_is_served_when_the_assert_ends)
@@ -485,10 +485,10 @@ Test(master, deferred_deref_is_served_when_the_assert_ends)
 	lab_hold(&lab, DLM_ASSERT_MASTER_MSG, 1, 4);
 	user_lock(&lab, &b, 3, "r", NL, 0);
 	lab_run(&lab, 10000);
-	cr_assert(dlm_map_test(&lab_res(&lab, 1, "r")->refs, 2));
+	cr_assert(dlm_map_test(dlm_refs(lab_res(&lab, 1, "r")), 2));
 	lab_release(&lab);
 	lab_run(&lab, 500);
-	cr_assert(!dlm_map_test(&lab_res(&lab, 1, "r")->refs, 2));
+	cr_assert(!dlm_map_test(dlm_refs(lab_res(&lab, 1, "r")), 2));
 	cr_assert_null(lab_res(&lab, 2, "r"));
 }
 
@@ -547,7 +547,7 @@ Test(master, lost_deref_is_repeated)
 	lab_run(&lab, 12000);
 	cr_assert_eq(lab_count(&lab, DLM_DEREF_LOCKRES_MSG, 2, 1), 3);
 	cr_assert_null(lab_res(&lab, 2, "r"));
-	cr_assert(dlm_map_empty(&lab_res(&lab, 1, "r")->refs));
+	cr_assert(dlm_map_empty(dlm_refs(lab_res(&lab, 1, "r"))));
 }
 
 /* S11 */
@@ -573,5 +573,5 @@ Test(master, refused_lock_leaves_a_copy_that_is_purged)
 	cr_assert(lab_res(&lab, 2, "r"));
 	lab_run(&lab, 10000);
 	cr_assert_null(lab_res(&lab, 2, "r"));
-	cr_assert(dlm_map_empty(&lab_res(&lab, 1, "r")->refs));
+	cr_assert(dlm_map_empty(dlm_refs(lab_res(&lab, 1, "r"))));
 }

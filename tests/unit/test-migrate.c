@@ -218,8 +218,8 @@ Test(migrate, newcomers_during_the_migration_find_the_new_owner)
 	cr_assert_eq(b.asts + c.asts, 2);
 	cr_assert_eq(owner(3), 2);
 	cr_assert_eq(owner(4), 2);
-	cr_assert(dlm_map_test(&lab_res(&lab, 2, "r")->refs, 3));
-	cr_assert(dlm_map_test(&lab_res(&lab, 2, "r")->refs, 4));
+	cr_assert(dlm_map_test(dlm_refs(lab_res(&lab, 2, "r")), 3));
+	cr_assert(dlm_map_test(dlm_refs(lab_res(&lab, 2, "r")), 4));
 }
 
 /* 7.7: MIGRATE_REQUEST during the own vote. */
@@ -235,7 +235,7 @@ Test(migrate, vote_that_is_open_when_the_resource_moves)
 	left();
 	cr_assert_eq(b.asts, 1);
 	cr_assert_eq(owner(3), 2);
-	cr_assert(dlm_map_test(&lab_res(&lab, 2, "r")->refs, 3));
+	cr_assert(dlm_map_test(dlm_refs(lab_res(&lab, 2, "r")), 3));
 }
 
 /* 3.9: an own vote is reported, so that the new owner sets the reference; a repetition of
