@@ -284,6 +284,7 @@ static struct dlm_reply owner_found(struct dlm_res *res, node_t from)
 {
 	struct dlm_op *op;
 
+	dlm_reco_yield(res);
 	cds_list_for_each_entry(op, &res->dom->ops, all) {
 		if (op->call != DLM_CALL_UNLOCK || op->lock->res != res ||
 		    op->lock->list != DLM_LIST_NONE)
@@ -342,7 +343,7 @@ struct dlm_reply dlm_assert_handler(struct dlm_domain *dom, node_t from,
 	if (mle && mle->type == DLM_MLE_MIGRATION && !(m->flags & ends_migration))
 		return dlm_reply_status(0);
 	if (res && (res->state & DLM_RES_RECOVERING)) {
-		if (m->flags && (res->owner == NODE_NONE ||
+		if (m->flags && (res->owner == NODE_NONE || dlm_is_self(dom, res->owner) ||
 				 dlm_map_test(&dom->recovery, res->owner)))
 			return owner_found(res, from);
 		return dlm_reply_status(-EINVAL);

@@ -165,8 +165,7 @@ int dlm_locks_init(struct dlm_domain *dom)
 	for (unsigned int i = 0; i < DLM_PURGE_LISTS; i++)
 		CDS_INIT_LIST_HEAD(&dom->purge[i]);
 	CDS_INIT_LIST_HEAD(&dom->wait_reco);
-	dom->reco.dead_node = NODE_NONE;
-	dom->reco.new_master = NODE_NONE;
+	dlm_elect_init(dom);
 	dlm_tm_init(&dom->work_tm, work_timer, dom);
 	dlm_tm_init(&dom->tick_tm, dlm_purge_tick, dom);
 	dlm_tm_init(&dom->stall_tm, stall_timer, dom);
@@ -182,16 +181,17 @@ void dlm_locks_free(struct dlm_domain *dom)
 	if (!dom->hash)
 		return;
 	dom->gone = true;
+	dlm_reco_lead_drop(dom);
+	dlm_reco_send_drop(dom);
 	dlm_slots_drop(dom);
 	cds_list_for_each_entry_safe(mle, next_mle, &dom->mles, all)
 		dlm_mle_free(mle);
 	cds_list_for_each_entry_safe(op, next_op, &dom->ops, all) {
 		struct dlm_lock *lock = op->lock;
-		bool loose = lock && lock->list == DLM_LIST_NONE && op == lock->op;
 
 		dlm_op_free(op);
-		if (loose)
-			dlm_lock_free(lock);
+		if (lock->list == DLM_LIST_NONE && !lock->op && !lock->uop)
+			dlm_lock_free(lock); /* on no queue: nobody else would */
 	}
 	cds_list_for_each_entry_safe(res, next_res, &dom->all, all)
 		dlm_res_free(res);
@@ -231,6 +231,9 @@ void dlm_domain_work(struct dlm_domain *dom)
 			if (dirty++ == DIRTY_PER_INPUT)
 				break;
 			serve_dirty(dom);
+		} else if (dom->reco.kick) {
+			dom->reco.kick = false;
+			dlm_reco_look(dom);
 		} else if (dom->state == DLM_DOM_IN_SHUTDOWN && dom->kick) {
 			dom->kick = false;
 			if (dom->leave_begun && dlm_leave_pass(dom))

@@ -196,6 +196,8 @@ struct dlm_res;
 struct dlm_mle;
 struct dlm_op;
 struct dlm_membership; /* domain.c's own: the attempt to join or leave */
+struct dlm_reco;       /* this node's work as recovery master: reco_master.c */
+struct dlm_reco_send;  /* its locks on their way to a recovery master: reco_peer.c */
 
 /* A lock that a peer gave up; a repetition of its UNLOCK after a link loss gets 0. */
 struct dlm_gone {
@@ -228,6 +230,15 @@ struct dlm_domain {
 		node_t dead_node, new_master;
 		bool active;   /* lock and convert calls wait */
 		bool finalize; /* stage 1 seen, stage 2 not yet */
+		bool served;   /* new_master (the last one) has asked for our locks */
+		bool kick;     /* dlm_reco_look() at the end of this input */
+		bool won;      /* `lock` is granted, and not used yet */
+		node_t redo;   /* may have to be recovered again: see reco_peer.c */
+		uint8_t insisted;	/* announcements refused for its sake */
+		struct dlm_lock *lock;	/* on $RECOVERY */
+		struct dlm_reco *lead;
+		struct dlm_reco_send *send;
+		struct dlm_tm tm;
 	} reco;
 	bool migrate_done; /* a leaving node has emptied its table */
 
@@ -322,6 +333,7 @@ void dlm_domain_work(struct dlm_domain *dom);
 #define DLM_RES_PURGE 0x0100u	/* on the purge list (DIRTY: on the dirty list) */
 #define DLM_RES_STALLED 0x0200u /* delivery waits to be repeated */
 #define DLM_RES_SHUFFLE 0x0400u /* DIRTY, and somebody may be grantable or in the way */
+#define DLM_RES_REDO 0x0800u	/* got its owner in a round that may be repeated */
 #define DLM_RES_LOCAL_WAIT                                                              \
 	(DLM_RES_RECOVERING | DLM_RES_IN_PROGRESS | DLM_RES_MIGRATING |                 \
 	 DLM_RES_RECOVERY_WAITING)
@@ -551,10 +563,13 @@ bool dlm_lvb_is_zero(const uint8_t *lvb);
 void dlm_lvb_note(struct dlm_lock *lock, const uint8_t *lvb);
 /* dlm.md 5.2, before the dead node's locks are removed. */
 void dlm_lvb_node_down(struct dlm_res *res, node_t dead);
-/* Alone after the owner's death: take over the value, or zeros. */
+/* This node becomes the owner after a death: take over the value, or zeros. */
 void dlm_lvb_adopt(struct dlm_res *res);
 /* What a MIG_LOCKRES with these locks carries (5.4); zero: nothing to tell. */
 void dlm_lvb_to_migrate(const struct dlm_res *res, const struct dlm_wire_mig *m,
+			uint8_t lvb[DLM_LVB_LEN]);
+/* The same, from a survivor to the recovery master. */
+void dlm_lvb_to_recover(struct dlm_res *res, const struct dlm_wire_mig *m,
 			uint8_t lvb[DLM_LVB_LEN]);
 /* Take the value that came with a lock of MIG_LOCKRES. */
 void dlm_lvb_from_migrate(struct dlm_res *res, const struct dlm_wire_mig_lock *l,
@@ -568,6 +583,7 @@ enum dlm_mle_type { DLM_MLE_BLOCK = 0, DLM_MLE_MASTER = 1, DLM_MLE_MIGRATION = 2
 
 enum dlm_mle_phase {
 	MLE_HOLD,   /* waits until the recovery map is empty */
+	MLE_CHECK,  /* $RECOVERY: asks whether a member takes a dead node for its owner */
 	MLE_VOTE,   /* requests open, or waiting for who decides */
 	MLE_ASSERT, /* this node won and tells */
 	MLE_LAST,   /* another node owns it: one more request to it */
@@ -583,6 +599,7 @@ struct dlm_mle {
 	bool attached; /* found by name */
 	node_t master, new_master;
 	node_t last; /* MLE_LAST: who is asked */
+	bool stale;  /* MLE_CHECK: some member does */
 	struct dlm_map nodes;	  /* members but self, now: whose vote counts */
 	struct dlm_map responses; /* who answered */
 	struct dlm_map maybe;	  /* who is known to want it */
@@ -665,6 +682,8 @@ void dlm_migrate_finished(struct dlm_res *res);
 /* false: the resource is lost to recovery, the caller hands it over. */
 bool dlm_migrate_node_gone(struct dlm_res *res, node_t node, bool died);
 void dlm_migrate_drop(struct dlm_res *res);
+/* Locks of other nodes: gone. */
+void dlm_res_drop_foreign(struct dlm_res *res);
 struct dlm_reply dlm_migrate_handler(struct dlm_domain *dom, node_t from,
 				     const struct dlm_wire_migrate *m);
 struct dlm_reply dlm_mig_handler(struct dlm_domain *dom, node_t from,
@@ -686,6 +705,70 @@ void dlm_handover_settle(struct dlm_res *res);
 void dlm_res_to_recovery(struct dlm_res *res);
 /* Nobody else is left: own everything that has no owner, and end all waiting. */
 void dlm_recover_alone(struct dlm_domain *dom);
+/* Is it recovered in the round of this dead node? */
+bool dlm_reco_concerns(const struct dlm_res *res, node_t dead);
+/* The locks of this dead node are recovered: what was its belongs to owner (9.7). */
+void dlm_reco_finalize(struct dlm_domain *dom, node_t dead, node_t owner);
+/* The round is over, here too. */
+void dlm_reco_over(struct dlm_domain *dom, node_t dead);
+
+/* ---- recovery with others (reco_*.c) ------------------------------------------------ */
+
+bool dlm_is_reco_lock(const struct dlm_name *name);
+
+/* -- reco_elect.c: who is the recovery master -- */
+void dlm_elect_init(struct dlm_domain *dom);
+/* A member died; soon look whether this node should do something about it. */
+void dlm_elect_soon(struct dlm_domain *dom);
+/* reco.kick was set. */
+void dlm_reco_look(struct dlm_domain *dom);
+/* done() of the lock on $RECOVERY. */
+void dlm_elect_done(struct dlm_domain *dom, enum dlm_call call, enum dlm_status status);
+/* $RECOVERY goes, in whatever state, with its dead owner. */
+void dlm_elect_drop(struct dlm_res *res);
+/* Give the lock on $RECOVERY back. */
+void dlm_elect_release(struct dlm_domain *dom);
+/* ACTIVE off: lock and convert calls go on. */
+void dlm_reco_calm(struct dlm_domain *dom);
+struct dlm_reply dlm_begin_reco_handler(struct dlm_domain *dom, node_t from, node_t dead);
+
+/* -- reco_master.c: what it does -- */
+void dlm_reco_lead(struct dlm_domain *dom);
+/* Announced to others at most; give it up. */
+void dlm_reco_lead_drop(struct dlm_domain *dom);
+bool dlm_reco_announcing(const struct dlm_domain *dom);
+void dlm_reco_lead_node_gone(struct dlm_domain *dom, node_t node);
+/* May a survivor's data still come? */
+bool dlm_reco_collects(const struct dlm_domain *dom, node_t from);
+/* Something that the end of collecting waited for has happened. */
+void dlm_reco_collected(struct dlm_domain *dom);
+struct dlm_reply dlm_reco_done_handler(struct dlm_domain *dom, node_t from, node_t dead);
+struct cds_list_head *dlm_reco_asks(struct dlm_domain *dom);
+
+/* -- reco_data.c: the locks that survivors report -- */
+/* Owner of a resource of this round, RECOVERING until it is over. */
+void dlm_reco_claim(struct dlm_res *res);
+/* Start of collecting: this node's own part. */
+void dlm_reco_claim_own(struct dlm_domain *dom);
+/* The owner has been found after all: foreign locks go. */
+void dlm_reco_yield(struct dlm_res *res);
+/* The round is over: tell who could not know. Frees the list. */
+void dlm_reco_asks_over(struct dlm_domain *dom, struct cds_list_head *asks, bool tell);
+void dlm_reco_asks_node_gone(struct dlm_domain *dom, node_t node);
+bool dlm_reco_asking(struct cds_list_head *asks);
+struct dlm_reply dlm_reco_data_handler(struct dlm_domain *dom, node_t from,
+				       const struct dlm_wire_mig *m);
+
+/* -- reco_peer.c: a survivor's side -- */
+struct dlm_reply dlm_lock_request_handler(struct dlm_domain *dom, node_t from, node_t dead);
+struct dlm_reply dlm_finalize_handler(struct dlm_domain *dom, node_t from,
+				      const struct dlm_wire_reco *m);
+void dlm_reco_send_drop(struct dlm_domain *dom);
+/* A resource goes away: the walk over the table may be at it. */
+void dlm_reco_send_forget(struct dlm_res *res);
+/* Does a migration that the dead node's death met still tell the new owner's name? */
+bool dlm_reco_telling(struct dlm_domain *dom);
+
 struct dlm_reply dlm_reco_handler(struct dlm_domain *dom, node_t from, uint16_t type,
 				  const struct dlm_wire_reco *m);
 

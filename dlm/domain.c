@@ -97,7 +97,6 @@ int dlm_join(struct dlm *dlm, const struct dlm_domain_config *cfg, struct dlm_do
 	dom->joining_node = NODE_NONE;
 	dom->dlm_minor = dlm->cfg.proto_minor;
 	dom->fs_minor = cfg->fs_minor;
-	dom->reco.dead_node = dom->reco.new_master = NODE_NONE;
 	dom->ms = calloc(1, sizeof(*dom->ms));
 	err = dom->ms ? dlm_locks_init(dom) : -ENOMEM;
 	if (err) {
@@ -176,7 +175,7 @@ static struct dlm_join_answer judge(struct dlm *dlm, struct dlm_domain *dom,
 	if (dom->joining_node != NODE_NONE)
 		return a;
 	*why = "a recovery is under way";
-	if (dom->reco.active || dlm_map_test(&dom->recovery, m->node))
+	if (dom->reco.active || !dlm_map_empty(&dom->recovery))
 		return a;
 	*why = "its former life is still a member";
 	if (dlm_map_test(&dom->members, m->node))

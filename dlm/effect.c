@@ -410,8 +410,13 @@ void dlm_slots_drop(struct dlm_domain *dom)
 void dlm_fx_done(struct dlm *dlm, const struct dlm_lock_ops *ops, void *data,
 		 enum dlm_call call, enum dlm_status status)
 {
-	struct fx *fx = fx_new(dlm, FX_DONE, NULL, 0);
+	struct fx *fx;
 
+	if (!ops) { /* the core's own lock, on $RECOVERY */
+		dlm_elect_done(data, call, status);
+		return;
+	}
+	fx = fx_new(dlm, FX_DONE, NULL, 0);
 	fx->ops = ops;
 	fx->data = data;
 	fx->call = (uint8_t)call;
@@ -438,8 +443,11 @@ void dlm_fx_bast(struct dlm *dlm, const struct dlm_lock_ops *ops, void *data, in
 void dlm_fx_unlock_ast(struct dlm *dlm, const struct dlm_lock_ops *ops, void *data,
 		       enum dlm_status status)
 {
-	struct fx *fx = fx_new(dlm, FX_UNLOCK_AST, NULL, 0);
+	struct fx *fx;
 
+	if (!ops)
+		return;
+	fx = fx_new(dlm, FX_UNLOCK_AST, NULL, 0);
 	fx->ops = ops;
 	fx->data = data;
 	fx->status = (int32_t)status;

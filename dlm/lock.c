@@ -35,7 +35,7 @@ int dlm_lock(struct dlm_domain *dom, const void *name, size_t name_len, int mode
 	op->name = wanted;
 	op->mode = (int8_t)mode;
 	op->flags = flags;
-	if (!dlm_mode_valid(mode) || (flags & ~known)) {
+	if (!dlm_mode_valid(mode) || (flags & ~known) || dlm_is_reco_lock(&op->name)) {
 		dlm_op_refuse(op, DLM_BADPARAM);
 	} else if (dom->state != DLM_DOM_JOINED) {
 		dlm_op_refuse(op, DLM_REJECTED);
@@ -54,7 +54,8 @@ enum dlm_status dlm_owner_lock(struct dlm_res *res, struct dlm_lock *lock, uint3
 {
 	if (dlm_grantable(res, lock, lock->mode)) {
 		dlm_lock_move(lock, res, DLM_LIST_GRANTED);
-		dlm_queue_ast(lock);
+		if (!dlm_is_reco_lock(&res->name)) /* there the answer is all (7.6) */
+			dlm_queue_ast(lock);
 	} else if (flags & DLM_LKF_NOQUEUE) {
 		return DLM_NOTQUEUED;
 	} else {
@@ -74,7 +75,7 @@ static void send_create(struct dlm_op *op)
 	struct dlm_lock *lock = op->lock;
 	struct dlm_wire_lock m = {
 		.cookie = lock->cookie,
-		.flags = op->flags & (DLM_LKF_VALBLK | DLM_LKF_NOQUEUE),
+		.flags = op->flags & (DLM_LKF_VALBLK | DLM_LKF_NOQUEUE | DLM_LKF_RECOVERY),
 		.node = op->dom->dlm->self,
 		.mode = op->mode,
 		.name = op->name,
@@ -111,6 +112,18 @@ static void send_probe(struct dlm_op *op)
 			     dlm_put_unlock(&m, buf, sizeof(buf)), probe_sent, op);
 }
 
+/* $RECOVERY: no AST follows. */
+static void accepted(struct dlm_op *op)
+{
+	bool over = op->flags & DLM_LKF_RECOVERY;
+
+	if (over && op->lock->list != DLM_LIST_GRANTED)
+		dlm_lock_move(op->lock, op->lock->res, DLM_LIST_GRANTED);
+	dlm_op_accept(op);
+	if (over)
+		dlm_op_free(op);
+}
+
 static void run_local(struct dlm_op *op)
 {
 	struct dlm_lock *lock = op->lock;
@@ -124,7 +137,7 @@ static void run_local(struct dlm_op *op)
 	lock->lksb = op->flags & DLM_LKF_VALBLK ? DLM_LKSB_GET_LVB : 0;
 	status = dlm_owner_lock(lock->res, lock, op->flags);
 	if (status == DLM_NORMAL)
-		dlm_op_accept(op);
+		accepted(op);
 	else
 		dlm_op_refuse(op, status);
 }
@@ -135,7 +148,7 @@ void dlm_op_run_lock(struct dlm_op *op)
 	struct dlm_lock *lock = op->lock;
 	struct dlm_res *res;
 
-	if (dom->reco.active) {
+	if (dom->reco.active && !(op->flags & DLM_LKF_RECOVERY)) {
 		dlm_op_wait(op, &dom->wait_reco, OP_WAIT_RECO);
 		return;
 	}
@@ -171,13 +184,14 @@ static void create_sent(void *arg, node_t node, int err, int32_t status)
 			op->doubt = true;
 		dlm_op_backoff(op, op->doubt ? LINK_MS : RETRY_MS);
 	} else if (status == DLM_NORMAL) {
-		dlm_op_accept(op);
-	} else if (dlm_answer_void(op, status)) {
+		accepted(op);
+	} else if (dlm_answer_void(op, status) &&
+		   !(status == DLM_RECOVERING && (op->flags & DLM_LKF_RECOVERY))) {
 		dlm_lock_take_off(lock);
 		dlm_op_backoff(op, RETRY_MS);
 	} else {
 		dlm_lock_take_off(lock);
-		if (status != DLM_NOTQUEUED)
+		if (status != DLM_NOTQUEUED && status != DLM_RECOVERING)
 			log_warn(op->dom->dlm->log, "dlm",
 				 "lock refused owner=%u status=%d mode=%s", node, status,
 				 dlm_mode_name(op->mode));
@@ -223,7 +237,8 @@ static struct dlm_reply create_again(struct dlm_res *res, struct dlm_lock *lock,
 {
 	if (lock->list == DLM_LIST_CONVERTING || lock->mode != m->mode)
 		return dlm_reply_status(DLM_BADPARAM);
-	if (lock->list == DLM_LIST_GRANTED && !(lock->flags & DLM_LOCK_AST) &&
+	if (lock->list == DLM_LIST_GRANTED && !dlm_is_reco_lock(&res->name) &&
+	    !(lock->flags & DLM_LOCK_AST) &&
 	    !(res->sending == lock && res->open != SENDING_BAST)) {
 		if (m->flags & DLM_LKF_GET_LVB)
 			lock->lksb |= DLM_LKSB_GET_LVB;

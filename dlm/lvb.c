@@ -47,7 +47,7 @@ void dlm_lvb_node_down(struct dlm_res *res, node_t dead)
 				memset(res->lvb, 0, DLM_LVB_LEN);
 }
 
-/* Alone after the owner's death: what this node's own locks vouch for, else zeros. */
+/* The new owner after a death: what this node's own locks vouch for, else zeros. */
 void dlm_lvb_adopt(struct dlm_res *res)
 {
 	bool good = false;
@@ -72,6 +72,21 @@ void dlm_lvb_to_migrate(const struct dlm_res *res, const struct dlm_wire_mig *m,
 	for (unsigned int i = 0; i < m->num_locks; i++)
 		if (m->locks[i].list != DLM_LIST_BLOCKED && m->locks[i].mode >= DLM_MODE_PR)
 			memcpy(lvb, res->lvb, DLM_LVB_LEN);
+}
+
+/* A survivor's value, if one of these locks vouches for it. */
+void dlm_lvb_to_recover(struct dlm_res *res, const struct dlm_wire_mig *m,
+			uint8_t lvb[DLM_LVB_LEN])
+{
+	struct dlm_lock *lock;
+
+	memset(lvb, 0, DLM_LVB_LEN);
+	for (unsigned int i = 0; i < m->num_locks; i++) {
+		lock = dlm_lock_find(res, m->locks[i].node, m->locks[i].cookie);
+		if (lock && lock->list != DLM_LIST_BLOCKED && lock->mode >= DLM_MODE_PR &&
+		    (lock->flags & DLM_LOCK_LVB))
+			memcpy(lvb, res->lvb, DLM_LVB_LEN);
+	}
 }
 
 void dlm_lvb_from_migrate(struct dlm_res *res, const struct dlm_wire_mig_lock *l,

@@ -126,6 +126,7 @@ void dlm_mle_conclude(struct dlm_mle *mle, node_t master)
 /* ---- asking ----------------------------------------------------------------------- */
 
 static void request_sent(void *arg, node_t node, int err, int32_t status);
+static void check(struct dlm_mle *mle, node_t node);
 
 static void ask(struct dlm_mle *mle, node_t node)
 {
@@ -161,12 +162,89 @@ static void ask_retries(void *arg)
 		decide(mle); /* the owner may be another by now */
 		return;
 	}
-	if (mle->phase != MLE_VOTE)
+	if (mle->phase != MLE_VOTE && mle->phase != MLE_CHECK)
 		return;
-	dlm_map_for_each(n, &again)
-		if (!dlm_map_test(&mle->open, n))
+	dlm_map_for_each(n, &again) {
+		if (dlm_map_test(&mle->open, n))
+			continue;
+		if (mle->phase == MLE_CHECK)
+			check(mle, n);
+		else
 			ask(mle, n);
+	}
 }
+
+static void begin_vote(struct dlm_mle *mle)
+{
+	mle->phase = MLE_VOTE;
+	dlm_map_for_each(n, &mle->nodes)
+		ask(mle, n);
+	dlm_tm_set(mle->dom, &mle->decide_tm, DECIDE_MS);
+}
+
+/* ---- $RECOVERY: is its owner one whose death a member has not noticed? (7.6) ---------- */
+
+static void checked(void *arg, node_t node, int err, int32_t status);
+
+static void check(struct dlm_mle *mle, node_t node)
+{
+	struct dlm_wire_ref m = { .node = mle->dom->dlm->self, .name = mle->name };
+	uint8_t buf[128];
+
+	if (dlm_map_test(&mle->open, node)) {
+		dlm_map_set(&mle->retry, node);
+		return;
+	}
+	dlm_map_clear(&mle->retry, node);
+	dlm_map_set(&mle->open, node);
+	dlm_send(mle->dom, node, DLM_MASTER_REQUERY_MSG, buf,
+		 dlm_put_requery(&m, buf, sizeof(buf)), checked, mle);
+}
+
+static void check_over(struct dlm_mle *mle)
+{
+	struct dlm_map missing = dlm_map_minus(&mle->nodes, &mle->responses);
+
+	if (mle->phase != MLE_CHECK || !dlm_map_empty(&missing))
+		return;
+	if (mle->stale) {
+		mle->stale = false;
+		mle->responses = (struct dlm_map){ 0 };
+		dlm_map_for_each(n, &mle->nodes)
+			ask_later(mle, n, LINK_MS);
+		return;
+	}
+	mle->responses = (struct dlm_map){ 0 };
+	begin_vote(mle);
+	decide(mle);
+}
+
+static void checked(void *arg, node_t node, int err, int32_t status)
+{
+	struct dlm_mle *mle = arg;
+	bool stale = dlm_map_test(&mle->retry, node);
+
+	dlm_map_clear(&mle->open, node);
+	if (!dlm_map_test(&mle->nodes, node))
+		return;
+	if (stale || mle->phase != MLE_CHECK) {
+		if (stale && mle->phase == MLE_CHECK)
+			check(mle, node);
+		else if (stale && mle->phase == MLE_VOTE)
+			ask(mle, node);
+		return;
+	}
+	if (err) {
+		ask_later(mle, node, LINK_MS);
+		return;
+	}
+	dlm_map_set(&mle->responses, node);
+	if (status >= 0 && status < NODE_MAX && dlm_map_test(&mle->dom->recovery, (node_t)status))
+		mle->stale = true;
+	check_over(mle);
+}
+
+/* ---- voting -------------------------------------------------------------------------------- */
 
 /* From the start, with the members of now; after the recovery of the dead. */
 static void vote(struct dlm_mle *mle)
@@ -179,14 +257,16 @@ static void vote(struct dlm_mle *mle)
 	mle->master = NODE_NONE;
 	mle->type = DLM_MLE_MASTER;
 	dlm_map_set(&mle->maybe, dom->dlm->self);
-	if (!dlm_map_empty(&dom->recovery)) {
+	if (dlm_map_empty(&dom->recovery)) {
+		begin_vote(mle);
+	} else if (dlm_is_reco_lock(&mle->name)) {
+		mle->phase = MLE_CHECK;
+		mle->stale = false;
+		dlm_map_for_each(n, &mle->nodes)
+			check(mle, n);
+	} else {
 		mle->phase = MLE_HOLD;
-		return;
 	}
-	mle->phase = MLE_VOTE;
-	dlm_map_for_each(n, &mle->nodes)
-		ask(mle, n);
-	dlm_tm_set(dom, &mle->decide_tm, DECIDE_MS);
 }
 
 /* Who was expected to decide has not: its ASSERT may be lost. Whoever owns it says YES. */
@@ -275,7 +355,7 @@ static void decide(struct dlm_mle *mle)
 		dlm_mle_finish(mle);
 		return;
 	}
-	if (mle->phase == MLE_HOLD && res->owner == NODE_NONE)
+	if ((mle->phase == MLE_HOLD || mle->phase == MLE_CHECK) && res->owner == NODE_NONE)
 		return;
 	if (mle->type != DLM_MLE_BLOCK && mle->phase == MLE_VOTE && !dlm_map_empty(&missing))
 		return;
@@ -297,6 +377,10 @@ static void request_sent(void *arg, node_t node, int err, int32_t status)
 	dlm_map_clear(&mle->open, node);
 	if (!dlm_map_test(&mle->nodes, node) && mle->phase != MLE_LAST)
 		return;
+	if (stale && mle->phase == MLE_CHECK) {
+		check(mle, node);
+		return;
+	}
 	if (stale && mle->phase != MLE_HOLD) {
 		ask(mle, node);
 		return;
@@ -390,8 +474,13 @@ static void node_gone(struct dlm_mle *mle, node_t node)
 	if (!mle->res) {
 		if (lowest)
 			dlm_mle_free(mle);
-	} else if (mle->res->owner == node || (mle->phase == MLE_LAST && mle->last == node)) {
-		dlm_mle_finish(mle); /* recovery has the resource, or will be asked for it */
+	} else if (mle->res->owner == node) {
+		dlm_mle_finish(mle); /* recovery has the resource */
+	} else if (mle->phase == MLE_LAST && mle->last == node) {
+		if (mle->res->owner != NODE_NONE)
+			dlm_mle_finish(mle);
+		else
+			vote(mle); /* it said YES, and told nobody what it owns */
 	} else if (mle->phase == MLE_ASSERT || mle->phase == MLE_LAST) {
 		return;
 	} else if (mle->type == DLM_MLE_MASTER || dlm_map_empty(&mle->maybe)) {
@@ -415,7 +504,7 @@ void dlm_mle_recovered(struct dlm_domain *dom)
 	struct dlm_mle *mle, *next;
 
 	cds_list_for_each_entry_safe(mle, next, &dom->mles, all) {
-		if (mle->phase != MLE_HOLD)
+		if (mle->phase != MLE_HOLD && mle->phase != MLE_CHECK)
 			continue;
 		vote(mle);
 		decide(mle);

@@ -127,7 +127,7 @@ bool dlm_leave_pass(struct dlm_domain *dom)
 	dom->leave_begun = true;
 	start_some(dom);
 	dlm_purge_run(dom);
-	if (!cds_list_empty(&dom->all) || dom->reco.active)
+	if (!cds_list_empty(&dom->all) || dom->reco.active || dom->reco.send || dom->reco.lock)
 		return false;
 	dom->migrate_done = true;
 	return true;
@@ -252,7 +252,7 @@ static void mig_retry(void *arg)
 		 dlm_put_requery(&m, buf, sizeof(buf)), mig_asked, mig);
 }
 
-static void drop_foreign(struct dlm_res *res)
+void dlm_res_drop_foreign(struct dlm_res *res)
 {
 	struct dlm_lock *lock, *next;
 
@@ -267,7 +267,7 @@ void dlm_migrate_finished(struct dlm_res *res)
 	if (!res->mig)
 		return; /* we are X */
 	mig_free(res->mig);
-	drop_foreign(res);
+	dlm_res_drop_foreign(res);
 	memset(res->lvb, 0, DLM_LVB_LEN);
 	res->dom->stats.migrations++;
 	res->dom->kick = true;
@@ -434,8 +434,8 @@ static void take_lock(struct dlm_res *res, const struct dlm_wire_mig_lock *l, co
 static int refuse(struct dlm_domain *dom, node_t from, const struct dlm_wire_mig *m,
 		  struct dlm_res *res)
 {
-	if (!(m->flags & DLM_MRES_MIGRATION) || m->master != from)
-		return -EINVAL; /* recovery data that nobody has asked for, a false sender */
+	if (m->master != from)
+		return -EINVAL; /* a false sender */
 	if (dom->state != DLM_DOM_JOINED)
 		return -EINVAL;
 	if (res && (res->state & (DLM_RES_DROPPING_REF | DLM_RES_RECOVERING)))
@@ -491,8 +491,11 @@ struct dlm_reply dlm_mig_handler(struct dlm_domain *dom, node_t from,
 				 const struct dlm_wire_mig *m)
 {
 	struct dlm_res *res = dlm_res_find(dom, &m->name);
-	int err = refuse(dom, from, m, res);
+	int err;
 
+	if (m->flags & DLM_MRES_RECOVERY)
+		return dlm_reco_data_handler(dom, from, m);
+	err = refuse(dom, from, m, res);
 	if (err)
 		return dlm_reply_status(err);
 	if (!res || !res->mig)
@@ -564,7 +567,7 @@ bool dlm_migrate_node_gone(struct dlm_res *res, node_t node, bool died)
 	}
 	if (mig->phase == MIG_RECV && mig->old == node && died) {
 		mig_free(mig); /* half of it is worse than none */
-		drop_foreign(res);
+		dlm_res_drop_foreign(res);
 		memset(res->lvb, 0, DLM_LVB_LEN);
 		res->state &= (uint16_t)~DLM_RES_MIGRATING;
 		dlm_res_set_owner(res, NODE_NONE);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * recovery.c: a node died (dlm.md 9.1, 9.6, 9.7).
+ * recovery.c: a node died: the step of that moment (dlm.md 9.1, 9.6), and the step that ends
+ * its recovery (9.7). What is between them, among several survivors, is in reco_*.c.
  *
  * dlm_member_died() is one step: the file system is told first (so that it marks the node
  * for journal recovery before any lock that the node blocked can be granted), then every
@@ -9,10 +10,7 @@
  * grants nothing (RECOVERY_WAITING) until the recovery is over.
  *
  * With nobody else left the recovery needs no message: this node holds all there is to
- * know, and becomes the owner of what has none. With others left, the resources stay in
- * that state: electing a recovery master and collecting their locks is not done here yet.
- * So no recovery message is answered as if it were: BEGIN_RECO is taken note of, a
- * LOCK_REQUEST is told to come again, data and ends of a round are refused.
+ * know, and becomes the owner of what has none.
  */
 #include "dlm/dlm_int.h"
 
@@ -106,10 +104,33 @@ static void drop_dead_locks(struct dlm_res *res, node_t dead)
 		res->state |= DLM_RES_RECOVERY_WAITING;
 }
 
+/* $RECOVERY: nothing waits for it, and with its owner it is gone (7.6). */
+static void clean_reco_lock(struct dlm_res *res, node_t dead)
+{
+	struct dlm_domain *dom = res->dom;
+	struct dlm_lock *lock, *next;
+
+	dlm_assert_node_gone(res, dead);
+	if (!dlm_migrate_node_gone(res, dead, true) || res->owner == dead) {
+		dlm_elect_drop(res);
+		return;
+	}
+	cds_list_for_each_entry_safe(lock, next, &res->queue[DLM_LIST_GRANTED], q)
+		if (lock->node == dead)
+			dlm_lock_free(lock);
+	if (dlm_is_self(dom, res->owner))
+		dlm_ref_clear(res, dead);
+	dlm_res_touch(res);
+}
+
 static void clean_resource(struct dlm_res *res, node_t dead)
 {
 	struct dlm_domain *dom = res->dom;
 
+	if (dlm_is_reco_lock(&res->name)) {
+		clean_reco_lock(res, dead);
+		return;
+	}
 	dlm_assert_node_gone(res, dead);
 	if (!dlm_migrate_node_gone(res, dead, true)) {
 		dlm_res_to_recovery(res);
@@ -146,6 +167,10 @@ static void clean_migrations(struct dlm_domain *dom, node_t dead)
 		dlm_mle_free(mle);
 		if (!res)
 			continue;
+		if (dlm_is_reco_lock(&res->name)) {
+			dlm_elect_drop(res);
+			continue;
+		}
 		res->state &= (uint16_t)~DLM_RES_MIGRATING;
 		if (res->mle)
 			dlm_mle_finish(res->mle);
@@ -154,33 +179,84 @@ static void clean_migrations(struct dlm_domain *dom, node_t dead)
 	}
 }
 
+/* ---- the end of a recovery (9.7) ------------------------------------------------------------ */
+
+bool dlm_reco_concerns(const struct dlm_res *res, node_t dead)
+{
+	return res->owner == dead ||
+	       ((res->state & DLM_RES_REDO) && res->dom->reco.redo == dead);
+}
+
+void dlm_reco_finalize(struct dlm_domain *dom, node_t dead, node_t owner)
+{
+	struct dlm_res *res;
+
+	cds_list_for_each_entry(res, &dom->all, all) {
+		bool recovered = (res->state & DLM_RES_RECOVERING) &&
+				 (dlm_reco_concerns(res, dead) || dlm_is_self(dom, res->owner));
+
+		res->state &= (uint16_t)~DLM_RES_REDO;
+		if (recovered) {
+			dlm_res_set_owner(res, owner);
+			dlm_res_clear(res, DLM_RES_RECOVERING | DLM_RES_RECOVERY_WAITING);
+			if (!dlm_is_self(dom, owner))
+				res->state |= DLM_RES_REDO;
+		} else if (res->state & DLM_RES_RECOVERY_WAITING) {
+			dlm_res_clear(res, DLM_RES_RECOVERY_WAITING);
+		}
+	}
+}
+
+void dlm_reco_over(struct dlm_domain *dom, node_t dead)
+{
+	dlm_map_clear(&dom->recovery, dead);
+	dom->reco.dead_node = NODE_NONE;
+	dom->reco.new_master = NODE_NONE;
+	dom->reco.finalize = false;
+	dom->reco.served = false;
+	dom->reco.redo = NODE_NONE;
+	dom->reco.insisted = 0;
+	dom->reco.kick = true;
+	dlm_reco_send_drop(dom);
+	if (dlm_map_empty(&dom->recovery)) {
+		dlm_reco_calm(dom);
+		dlm_mle_recovered(dom);
+	}
+}
+
 void dlm_recover_alone(struct dlm_domain *dom)
 {
 	struct dlm_map others = dom->members;
 	struct dlm_res *res;
-	struct dlm_op *op, *next;
 
 	dlm_map_clear(&others, dom->dlm->self);
 	if (!dlm_domain_up(dom) || !dlm_map_empty(&others) || dlm_map_empty(&dom->recovery))
 		return;
-	cds_list_for_each_entry(res, &dom->all, all) {
-		if (res->state & DLM_RES_RECOVERING) {
-			dlm_lvb_adopt(res);
-			dlm_res_set_owner(res, dom->dlm->self);
-			dlm_refs_drop(res);
-		}
-		if (res->state & (DLM_RES_RECOVERING | DLM_RES_RECOVERY_WAITING))
-			dlm_res_clear(res, DLM_RES_RECOVERING | DLM_RES_RECOVERY_WAITING);
-	}
+	dlm_reco_lead_drop(dom);
+	cds_list_for_each_entry(res, &dom->all, all)
+		if (res->state & DLM_RES_RECOVERING)
+			dlm_reco_claim(res);
+	dlm_reco_finalize(dom, NODE_NONE, dom->dlm->self);
 	log_info(dom->dlm->log, "dlm", "recovered domain=%s alone", dom->cfg.name);
 	dom->recovery = (struct dlm_map){ 0 };
-	dom->reco.dead_node = NODE_NONE;
-	dom->reco.new_master = NODE_NONE;
-	dom->reco.active = false;
-	dom->reco.finalize = false;
-	cds_list_for_each_entry_safe(op, next, &dom->wait_reco, link)
-		dlm_op_wake(op);
-	dlm_mle_recovered(dom);
+	dlm_tm_clear(dom, &dom->reco.tm);
+	dlm_reco_over(dom, NODE_NONE);
+}
+
+/* ---- a death ---------------------------------------------------------------------------- */
+
+/* The recovery master of a round that this node takes part in is gone (9.8). */
+static void master_gone(struct dlm_domain *dom)
+{
+	node_t dead = dom->reco.dead_node;
+
+	dlm_reco_send_drop(dom);
+	if (dom->reco.finalize) { /* its round counts as complete */
+		dlm_reco_over(dom, dead);
+		dom->reco.redo = dead;
+	} else {
+		dom->reco.new_master = NODE_NONE; /* dead_node stays, it goes first */
+	}
 }
 
 void dlm_member_died(struct dlm_domain *dom, node_t node)
@@ -188,21 +264,21 @@ void dlm_member_died(struct dlm_domain *dom, node_t node)
 	struct dlm_res *res, *next;
 
 	dlm_fx_evicted(dom, node);
-	if (dom->reco.new_master == node && dom->reco.finalize) {
-		dom->reco.finalize = false; /* its round counts as complete */
-		dlm_map_clear(&dom->recovery, dom->reco.dead_node);
-		dom->reco.dead_node = NODE_NONE;
-		dom->reco.new_master = NODE_NONE;
-	}
+	if (dom->reco.new_master == node)
+		master_gone(dom);
 	dlm_map_clear(&dom->live, node);
 	dlm_map_clear(&dom->members, node);
 	dlm_map_clear(&dom->exiting, node);
-	dlm_map_set(&dom->recovery, node);
+	/* Who is only joining has nothing to recover: those who let it in do. */
+	if (dlm_domain_up(dom))
+		dlm_map_set(&dom->recovery, node);
 	cds_list_for_each_entry_safe(res, next, &dom->all, all)
 		clean_resource(res, node);
 	clean_migrations(dom, node);
 	dlm_mle_node_gone(dom, node);
 	dom->kick = true;
+	dlm_reco_lead_node_gone(dom, node);
+	dlm_elect_soon(dom);
 	dlm_recover_alone(dom);
 }
 
@@ -225,39 +301,26 @@ void dlm_member_left(struct dlm_domain *dom, node_t node)
 	}
 	dlm_mle_node_gone(dom, node);
 	dom->kick = true;
+	dom->reco.kick = true;
+	if (dom->reco.new_master == node)
+		master_gone(dom);
+	dlm_reco_lead_node_gone(dom, node);
 	dlm_recover_alone(dom);
 }
 
 /* ---- messages ------------------------------------------------------------------------------ */
-
-static struct dlm_reply begin_reco(struct dlm_domain *dom, node_t from, node_t dead)
-{
-	if (dom->reco.finalize)
-		return dlm_reply_status(-EAGAIN);
-	if (dlm_is_self(dom, dead) || dead == from)
-		return dlm_reply_status(-EINVAL);
-	dom->reco.new_master = from;
-	dom->reco.dead_node = dead;
-	if (!dlm_map_test(&dom->recovery, dead)) {
-		dlm_map_set(&dom->live, dead);
-		dlm_map_set(&dom->members, dead);
-		dlm_member_died(dom, dead);
-	}
-	return dlm_reply_status(0);
-}
 
 struct dlm_reply dlm_reco_handler(struct dlm_domain *dom, node_t from, uint16_t type,
 				  const struct dlm_wire_reco *m)
 {
 	switch (type) {
 	case DLM_BEGIN_RECO_MSG:
-		return begin_reco(dom, from, m->dead_node);
+		return dlm_begin_reco_handler(dom, from, m->dead_node);
 	case DLM_LOCK_REQUEST_MSG:
-		log_warn(dom->dlm->log, "dlm", "node=%u asks for the locks left by dead node=%u: "
-			 "recovery with other members is not supported, it will wait", from,
-			 m->dead_node);
-		return dlm_reply_status(-ENOMEM); /* "ask again": never as if there were none */
+		return dlm_lock_request_handler(dom, from, m->dead_node);
+	case DLM_RECO_DATA_DONE_MSG:
+		return dlm_reco_done_handler(dom, from, m->dead_node);
 	default:
-		return dlm_reply_status(-EINVAL);
+		return dlm_finalize_handler(dom, from, m);
 	}
 }

@@ -159,6 +159,7 @@ void dlm_res_free(struct dlm_res *res)
 	struct dlm_res **slot = &dom->hash[dlm_name_hash(&res->name) & dom->hash_mask];
 	struct dlm_lock *lock, *next;
 
+	dlm_reco_send_forget(res);
 	dlm_res_wake(res);
 	for (int i = 0; i < 3; i++)
 		cds_list_for_each_entry_safe(lock, next, &res->queue[i], q)
@@ -210,6 +211,7 @@ void dlm_res_set_owner(struct dlm_res *res, node_t owner)
 {
 	if (res->owner == owner)
 		return;
+	res->state &= (uint16_t)~DLM_RES_REDO;
 	if (dlm_is_self(res->dom, owner))
 		res->dom->stats.masters++;
 	else

@@ -11,6 +11,10 @@ for nodes in 1 2 3 4 6 8; do
 done
 ok "a node dies now and then, the only other one goes on" \
 	timeout 500 "$sim" --nodes 2 --kills --seeds 1-3 --steps 15000
+for nodes in 3 5; do
+	ok "$nodes nodes, of which one dies now and then: the others recover its locks" \
+		timeout 500 "$sim" --nodes $nodes --kills --seeds 1-3 --steps 15000
+done
 ok "links break and come back" \
 	timeout 500 "$sim" --nodes 4 --cuts --seeds 1-3 --steps 15000
 ok "two runs of a seed are the same, event for event" \

@@ -559,14 +559,15 @@ Test(convert_death, holder_dies_and_the_waiter_gets_it)
 	cr_assert(dlm_map_empty(&lab.bed.n[1].dom->recovery));
 }
 
-/* With a third member the recovery is not ours alone: nothing is granted, nothing is lost. */
+/* Nothing is granted where the dead node had a lock, until the recovery is over. */
 Test(convert, death_among_three_holds_what_the_dead_node_touched)
 {
 	user_hold(&lab, &a, 3, "r", EX, 0);
 	user_lock(&lab, &b, 2, "r", PR, 0);
 	lab_run(&lab, 20);
-	lab_die(&lab, 3);
-	lab_run(&lab, 1000);
+	lab_hold(&lab, DLM_FINALIZE_RECO_MSG, 0, 0);
+	bed_die(&lab.bed, 3);
+	lab_run(&lab, 2000);
 	cr_assert_eq(lab.bed.n[1].evicted, 3);
 	cr_assert_eq(lab.bed.n[2].evicted, 3);
 	cr_assert_eq(b.asts, 0);
@@ -574,9 +575,9 @@ Test(convert, death_among_three_holds_what_the_dead_node_touched)
 	user_unlock(&lab, &m, 0, 0); /* an unlock goes on */
 	cr_assert_eq(m.unlock_asts, 1);
 	cr_assert(dlm_map_test(&lab.bed.n[1].dom->recovery, 3));
-	/* The next death leaves one alone, who ends both recoveries. */
-	lab_die(&lab, 1);
+	lab_release(&lab);
 	lab_run(&lab, 1000);
 	cr_assert_eq(b.asts, 1);
+	cr_assert(dlm_map_empty(&lab.bed.n[1].dom->recovery));
 	cr_assert(dlm_map_empty(&lab.bed.n[2].dom->recovery));
 }

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * reco_data.c: at the recovery master, the locks that survivors report (dlm.md 9.4, 9.5).
+ *
+ * Each survivor sends its own locks on every resource of the dead node, and "I hold a
+ * reference" where it has none. The first one makes this node the owner; until the round
+ * is over the resource is RECOVERING, so what comes in any order is only collected.
+ *
+ * Some have lost the owner in the middle of a migration (owner 255). It may live: the
+ * members are asked (MASTER_REQUERY). If one says "I am", it also tells everybody, and what
+ * was collected is dropped; a survivor of a migration always wins over collected data. If
+ * none does, this node is the owner, and tells at the end, as those who sent it cannot know.
+ */
+#include "dlm/dlm_int.h"
+
+#define LINK_MS 200
+
+struct ask {
+	struct cds_list_head link;
+	struct dlm_domain *dom;
+	struct dlm_name name;
+	struct dlm_map open, retry;
+	bool claimed; /* a living node owns it */
+	bool over;
+	struct dlm_tm tm;
+};
+
+/* ---- becoming the owner ------------------------------------------------------------------ */
+
+/* An accepted downconversion whose AST was lost is before whatever it makes possible. */
+static void place_converting(struct dlm_lock *lock, struct dlm_res *res)
+{
+	if (lock->mode > lock->convert)
+		dlm_lock_move_head(lock, res, DLM_LIST_CONVERTING);
+	else
+		dlm_lock_move(lock, res, DLM_LIST_CONVERTING);
+}
+
+void dlm_reco_claim(struct dlm_res *res)
+{
+	struct dlm_domain *dom = res->dom;
+	struct dlm_mle *mle = res->mle ? res->mle : dlm_mle_find(dom, &res->name);
+	struct dlm_lock *lock, *next;
+
+	res->state |= DLM_RES_RECOVERING;
+	if (dlm_is_self(dom, res->owner))
+		return;
+	dlm_lvb_adopt(res);
+	dlm_refs_drop(res);
+	dlm_res_set_owner(res, dom->dlm->self);
+	if (mle && mle->res)
+		dlm_mle_finish(mle);
+	else if (mle)
+		dlm_mle_free(mle);
+	res->state &= (uint16_t)~DLM_RES_IN_PROGRESS;
+	cds_list_for_each_entry_safe(lock, next, &res->queue[DLM_LIST_CONVERTING], q)
+		if (lock->mode > lock->convert)
+			dlm_lock_move_head(lock, res, DLM_LIST_CONVERTING);
+	dlm_res_usage(res);
+}
+
+void dlm_reco_yield(struct dlm_res *res)
+{
+	if (!dlm_is_self(res->dom, res->owner))
+		return;
+	dlm_res_drop_foreign(res);
+	dlm_refs_drop(res);
+	memset(res->lvb, 0, DLM_LVB_LEN);
+}
+
+/* ---- who owns it? -------------------------------------------------------------------------- */
+
+static void ask_over(struct ask *ask)
+{
+	struct dlm_domain *dom = ask->dom;
+	struct dlm_res *res;
+
+	if (ask->over || !dlm_map_empty(&ask->open) || !dlm_map_empty(&ask->retry))
+		return;
+	ask->over = true;
+	res = dlm_res_find(dom, &ask->name);
+	if (res && (res->state & DLM_RES_RECOVERING) && res->owner == NODE_NONE) {
+		if (!ask->claimed) {
+			dlm_reco_claim(res);
+		} else {
+			dlm_res_drop_foreign(res);
+			dlm_refs_drop(res);
+			if (!dlm_res_has_locks(res) && !res->inflight &&
+			    cds_list_empty(&res->waiters))
+				dlm_res_free(res); /* here only for what others sent */
+		}
+	}
+	dlm_reco_collected(dom);
+}
+
+static void asked(void *arg, node_t node, int err, int32_t status)
+{
+	struct ask *ask = arg;
+
+	if (!dlm_map_test(&ask->open, node))
+		return;
+	dlm_map_clear(&ask->open, node);
+	if (err && !dlm_peer_gone(ask->dom, node, err)) {
+		dlm_map_set(&ask->retry, node);
+		if (!ask->tm.id)
+			dlm_tm_set(ask->dom, &ask->tm, LINK_MS);
+	} else if (!err && status == node) {
+		ask->claimed = true;
+	}
+	ask_over(ask);
+}
+
+static void ask_one(struct ask *ask, node_t node)
+{
+	struct dlm_wire_ref m = { .node = ask->dom->dlm->self, .name = ask->name };
+	uint8_t buf[128];
+
+	dlm_map_set(&ask->open, node);
+	dlm_send(ask->dom, node, DLM_MASTER_REQUERY_MSG, buf,
+		 dlm_put_requery(&m, buf, sizeof(buf)), asked, ask);
+}
+
+static void ask_again(void *arg)
+{
+	struct ask *ask = arg;
+	struct dlm_map again = ask->retry;
+
+	ask->retry = (struct dlm_map){ 0 };
+	dlm_map_for_each(n, &again)
+		ask_one(ask, n);
+	ask_over(ask);
+}
+
+static void ask_all(struct dlm_res *res)
+{
+	struct dlm_domain *dom = res->dom;
+	struct cds_list_head *asks = dlm_reco_asks(dom);
+	struct ask *ask;
+
+	cds_list_for_each_entry(ask, asks, link)
+		if (dlm_name_equal(&ask->name, &res->name) && !ask->over)
+			return;
+	ask = dlm_xalloc(dom->dlm, sizeof(*ask));
+	ask->dom = dom;
+	ask->name = res->name;
+	dlm_tm_init(&ask->tm, ask_again, ask);
+	cds_list_add_tail(&ask->link, asks);
+	dlm_map_for_each(n, &dom->members)
+		if (!dlm_is_self(dom, n))
+			ask_one(ask, n);
+}
+
+bool dlm_reco_asking(struct cds_list_head *asks)
+{
+	struct ask *ask;
+
+	cds_list_for_each_entry(ask, asks, link)
+		if (!ask->over)
+			return true;
+	return false;
+}
+
+void dlm_reco_asks_node_gone(struct dlm_domain *dom, node_t node)
+{
+	struct ask *ask, *next;
+
+	cds_list_for_each_entry_safe(ask, next, dlm_reco_asks(dom), link) {
+		dlm_map_clear(&ask->open, node);
+		dlm_map_clear(&ask->retry, node);
+		if (ask->over || !dlm_map_empty(&ask->open) || !dlm_map_empty(&ask->retry))
+			continue;
+		ask_over(ask); /* may end the round, and with it the list */
+		if (!dom->reco.lead)
+			return;
+	}
+}
+
+void dlm_reco_asks_over(struct dlm_domain *dom, struct cds_list_head *asks, bool tell)
+{
+	struct ask *ask, *next;
+	struct dlm_res *res;
+
+	cds_list_for_each_entry_safe(ask, next, asks, link) {
+		res = tell && !ask->claimed ? dlm_res_visible(dom, &ask->name) : NULL;
+		if (res && dlm_is_self(dom, res->owner))
+			dlm_assert_all(res, DLM_ASSERT_REQUERY);
+		dlm_sends_forget(dom->dlm, ask);
+		dlm_tm_clear(dom, &ask->tm);
+		cds_list_del(&ask->link);
+		free(ask);
+	}
+}
+
+void dlm_reco_claim_own(struct dlm_domain *dom)
+{
+	struct dlm_res *res;
+
+	cds_list_for_each_entry(res, &dom->all, all) {
+		if (!(res->state & DLM_RES_RECOVERING))
+			continue;
+		if (res->owner == NODE_NONE)
+			ask_all(res);
+		else if (dlm_reco_concerns(res, dom->reco.dead_node))
+			dlm_reco_claim(res);
+	}
+}
+
+/* ---- MIG_LOCKRES with RECOVERY ------------------------------------------------------------------ */
+
+static int refuse(struct dlm_domain *dom, node_t from, const struct dlm_wire_mig *m,
+		  const struct dlm_res *res)
+{
+	if (!dlm_reco_collects(dom, from) || dlm_is_reco_lock(&m->name))
+		return -EINVAL;
+	if (m->master != dom->reco.dead_node && m->master != NODE_NONE)
+		return -EINVAL;
+	if (res && (res->state & DLM_RES_DROPPING_REF))
+		return -EINVAL;
+	for (unsigned int i = 0; i < m->num_locks; i++)
+		if (m->locks[i].node != from)
+			return -EINVAL;
+	return 0;
+}
+
+static void take(struct dlm_res *res, const struct dlm_wire_mig_lock *l, const uint8_t *lvb)
+{
+	struct dlm *dlm = res->dom->dlm;
+	struct dlm_lock *lock;
+
+	dlm_ref_set(res, l->node);
+	if (dlm_wire_mig_is_dummy(l) || dlm_lock_find(res, l->node, l->cookie))
+		return;
+	lock = dlm_lock_new(dlm, l->node, l->cookie, l->mode);
+	lock->convert = l->convert_mode;
+	lock->lksb = l->flags & (DLM_LKSB_PUT_LVB | DLM_LKSB_GET_LVB);
+	if (l->list == DLM_LIST_CONVERTING)
+		place_converting(lock, res);
+	else
+		dlm_lock_move(lock, res, l->list);
+	dlm_lvb_from_migrate(res, l, lvb);
+}
+
+struct dlm_reply dlm_reco_data_handler(struct dlm_domain *dom, node_t from,
+				       const struct dlm_wire_mig *m)
+{
+	struct dlm_res *res = dlm_res_find(dom, &m->name);
+	int err = refuse(dom, from, m, res);
+
+	if (err)
+		return dlm_reply_status(err);
+	if (res && res->owner != NODE_NONE && !(res->state & DLM_RES_RECOVERING)) {
+		if (dlm_is_self(dom, res->owner))
+			dlm_assert_all(res, DLM_ASSERT_REQUERY);
+		return dlm_reply_status(0); /* it lives: its owner tells, or is told of */
+	}
+	if (!res) {
+		res = dlm_res_new(dom, &m->name);
+		if (!res)
+			return dlm_reply_status(-EINVAL);
+		res->state = DLM_RES_RECOVERING;
+	}
+	if (m->master != NODE_NONE || dlm_is_self(dom, res->owner)) {
+		dlm_reco_claim(res);
+	} else {
+		res->state |= DLM_RES_RECOVERING;
+		ask_all(res);
+	}
+	for (unsigned int i = 0; i < m->num_locks; i++)
+		take(res, &m->locks[i], m->lvb);
+	dlm_res_usage(res);
+	return dlm_reply_status(0);
+}
