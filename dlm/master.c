@@ -126,6 +126,7 @@ void dlm_mle_conclude(struct dlm_mle *mle, node_t master)
 /* ---- asking ----------------------------------------------------------------------- */
 
 static void request_sent(void *arg, node_t node, int err, int32_t status);
+static void ask_block(struct dlm_mle *mle, node_t node);
 static void check(struct dlm_mle *mle, node_t node);
 
 static void ask(struct dlm_mle *mle, node_t node)
@@ -156,6 +157,13 @@ static void ask_retries(void *arg)
 	struct dlm_mle *mle = arg;
 	struct dlm_map again = mle->retry;
 
+	if (!mle->res) {
+		mle->retry = (struct dlm_map){ 0 };
+		dlm_map_for_each(n, &again)
+			if (dlm_map_test(&mle->nodes, n))
+				ask_block(mle, n);
+		return;
+	}
 	if (mle->phase == MLE_LAST) {
 		mle->retry = (struct dlm_map){ 0 };
 		mle->phase = MLE_VOTE;
@@ -230,7 +238,7 @@ static void checked(void *arg, node_t node, int err, int32_t status)
 	if (stale || mle->phase != MLE_CHECK) {
 		if (stale && mle->phase == MLE_CHECK)
 			check(mle, node);
-		else if (stale && mle->phase == MLE_VOTE)
+		else if (stale && mle->phase != MLE_HOLD)
 			ask(mle, node);
 		return;
 	}
@@ -448,6 +456,54 @@ int dlm_master_get(struct dlm_op *op, struct dlm_res **out)
 	return 0;
 }
 
+/* ---- a BLOCK that a death may have left behind ------------------------------------------ */
+
+/*
+ * Whoever made us keep it was told the owner by an ASSERT that did not reach us, as the owner
+ * died. Ask it who owns it now: an owner that is asked tells all.
+ */
+static void block_asked(void *arg, node_t node, int err, int32_t status);
+
+static void ask_block(struct dlm_mle *mle, node_t node)
+{
+	struct dlm_wire_ref m = { .node = mle->dom->dlm->self, .name = mle->name };
+	uint8_t buf[128];
+
+	if (dlm_map_test(&mle->open, node))
+		return;
+	dlm_map_set(&mle->open, node);
+	dlm_send(mle->dom, node, DLM_MASTER_REQUERY_MSG, buf,
+		 dlm_put_requery(&m, buf, sizeof(buf)), block_asked, mle);
+}
+
+static void block_asked(void *arg, node_t node, int err, int32_t status)
+{
+	struct dlm_mle *mle = arg;
+	bool member = status >= 0 && status < NODE_MAX &&
+		      dlm_map_test(&mle->nodes, (node_t)status);
+	node_t next;
+
+	dlm_map_clear(&mle->open, node);
+	if (mle->res) { /* it is wanted here meanwhile, and votes */
+		if (dlm_map_test(&mle->retry, node) && dlm_map_test(&mle->nodes, node) &&
+		    mle->phase != MLE_HOLD)
+			ask(mle, node);
+	} else if (!err && status == node) {
+		return; /* its ASSERT comes */
+	} else if (!err && member) {
+		ask_block(mle, (node_t)status);
+	} else if (err || status != NODE_NONE) {
+		ask_later(mle, node, LINK_MS); /* no link, or not recovered there */
+	} else {
+		dlm_map_clear(&mle->maybe, node);
+		next = dlm_map_next(&mle->maybe, 0);
+		if (next == NODE_NONE)
+			dlm_mle_free(mle);
+		else
+			ask_block(mle, next);
+	}
+}
+
 /* ---- members come and go --------------------------------------------------------------- */
 
 void dlm_mle_node_joined(struct dlm_domain *dom, node_t node)
@@ -504,6 +560,13 @@ void dlm_mle_recovered(struct dlm_domain *dom)
 	struct dlm_mle *mle, *next;
 
 	cds_list_for_each_entry_safe(mle, next, &dom->mles, all) {
+		if (mle->type == DLM_MLE_BLOCK && !mle->res) {
+			node_t lowest = dlm_map_next(&mle->maybe, 0);
+
+			if (lowest != NODE_NONE && dlm_map_test(&mle->nodes, lowest))
+				ask_block(mle, lowest);
+			continue;
+		}
 		if (mle->phase != MLE_HOLD && mle->phase != MLE_CHECK)
 			continue;
 		vote(mle);

@@ -561,8 +561,13 @@ bool dlm_migrate_node_gone(struct dlm_res *res, node_t node, bool died)
 	if (!mig)
 		return true;
 	if (mig->phase <= MIG_WAIT) {
-		if (mig->target == node)
-			undo(res);
+		bool told = mig->phase >= MIG_SEND;
+
+		if (mig->target != node)
+			return true;
+		undo(res);
+		if (told && died) /* it may have told others that it is the owner */
+			dlm_assert_all(res, DLM_ASSERT_REQUERY);
 		return true;
 	}
 	if (mig->phase == MIG_RECV && mig->old == node && died) {

@@ -36,6 +36,18 @@ static void place_converting(struct dlm_lock *lock, struct dlm_res *res)
 		dlm_lock_move(lock, res, DLM_LIST_CONVERTING);
 }
 
+static struct ask *asked_for(struct dlm_res *res)
+{
+	struct ask *ask;
+
+	if (!res->dom->reco.lead)
+		return NULL;
+	cds_list_for_each_entry(ask, dlm_reco_asks(res->dom), link)
+		if (dlm_name_equal(&ask->name, &res->name))
+			return ask;
+	return NULL;
+}
+
 void dlm_reco_claim(struct dlm_res *res)
 {
 	struct dlm_domain *dom = res->dom;
@@ -45,8 +57,10 @@ void dlm_reco_claim(struct dlm_res *res)
 	res->state |= DLM_RES_RECOVERING;
 	if (dlm_is_self(dom, res->owner))
 		return;
-	dlm_lvb_adopt(res);
-	dlm_refs_drop(res);
+	if (!asked_for(res)) { /* else its value has been looked at, and locks have come */
+		dlm_lvb_adopt(res);
+		dlm_refs_drop(res);
+	}
 	dlm_res_set_owner(res, dom->dlm->self);
 	if (mle && mle->res)
 		dlm_mle_finish(mle);
@@ -61,10 +75,11 @@ void dlm_reco_claim(struct dlm_res *res)
 
 void dlm_reco_yield(struct dlm_res *res)
 {
-	if (!dlm_is_self(res->dom, res->owner))
+	if (!dlm_is_self(res->dom, res->owner) && res->owner != NODE_NONE)
 		return;
 	dlm_res_drop_foreign(res);
 	dlm_refs_drop(res);
+	dlm_lvb_adopt(res); /* the value may be another's by now: */
 	memset(res->lvb, 0, DLM_LVB_LEN);
 }
 
@@ -85,7 +100,7 @@ static void ask_over(struct ask *ask)
 		} else {
 			dlm_res_drop_foreign(res);
 			dlm_refs_drop(res);
-			if (!dlm_res_has_locks(res) && !res->inflight &&
+			if (!dlm_res_has_locks(res) && !res->inflight && !res->mle &&
 			    cds_list_empty(&res->waiters))
 				dlm_res_free(res); /* here only for what others sent */
 		}
@@ -134,17 +149,17 @@ static void ask_again(void *arg)
 static void ask_all(struct dlm_res *res)
 {
 	struct dlm_domain *dom = res->dom;
-	struct cds_list_head *asks = dlm_reco_asks(dom);
-	struct ask *ask;
+	struct ask *ask = asked_for(res);
 
-	cds_list_for_each_entry(ask, asks, link)
-		if (dlm_name_equal(&ask->name, &res->name) && !ask->over)
-			return;
+	if (ask)
+		return;
+	dlm_lvb_adopt(res);
+	dlm_refs_drop(res);
 	ask = dlm_xalloc(dom->dlm, sizeof(*ask));
 	ask->dom = dom;
 	ask->name = res->name;
 	dlm_tm_init(&ask->tm, ask_again, ask);
-	cds_list_add_tail(&ask->link, asks);
+	cds_list_add_tail(&ask->link, dlm_reco_asks(dom));
 	dlm_map_for_each(n, &dom->members)
 		if (!dlm_is_self(dom, n))
 			ask_one(ask, n);

@@ -264,14 +264,14 @@ void dlm_member_died(struct dlm_domain *dom, node_t node)
 	struct dlm_res *res, *next;
 
 	dlm_fx_evicted(dom, node);
-	if (dom->reco.new_master == node)
-		master_gone(dom);
 	dlm_map_clear(&dom->live, node);
 	dlm_map_clear(&dom->members, node);
 	dlm_map_clear(&dom->exiting, node);
 	/* Who is only joining has nothing to recover: those who let it in do. */
 	if (dlm_domain_up(dom))
 		dlm_map_set(&dom->recovery, node);
+	if (dom->reco.new_master == node)
+		master_gone(dom);
 	cds_list_for_each_entry_safe(res, next, &dom->all, all)
 		clean_resource(res, node);
 	clean_migrations(dom, node);

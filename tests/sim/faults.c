@@ -18,14 +18,40 @@ static void next_cut(struct sim_world *w)
 
 static void next_kill(struct sim_world *w)
 {
-	world_at(w, rng_range(&w->rng, 1000, 10000) * SIM_MS, EV_KILL, 0, NULL, 0);
+	uint32_t lo = w->opt.murder ? 50 : 1000, hi = w->opt.murder ? 3000 : 10000;
+
+	world_at(w, rng_range(&w->rng, lo, hi) * SIM_MS, EV_KILL, 0, NULL, 0);
+}
+
+/* One of the two ends of a message that recovers, masters, hands over or lets in dies now. */
+void faults_message(struct sim_world *w, node_t from, node_t to, uint16_t type)
+{
+	bool late = type >= DLM_MASTER_REQUERY_MSG && type <= DLM_FINALIZE_RECO_MSG;
+
+	if (!w->opt.murder || w->stage != STAGE_TRAFFIC || dlm_msg_membership(type))
+		return;
+	if (type == DLM_MIGRATE_REQUEST_MSG || type == DLM_MIG_LOCKRES_MSG)
+		late = true;
+	if (rng_below(&w->rng, 1000) < (late ? 15u : 1u))
+		world_at(w, rng_percent(&w->rng, 50) ? 0 : rng_range(&w->rng, 0, 300), EV_KILL, 0,
+			 NULL, rng_percent(&w->rng, 50) ? from : to);
+}
+
+/* Somebody must be left to recover: two, so that it is more than a lone end. */
+static bool enough(const struct sim_world *w)
+{
+	int in = 0;
+
+	for (int i = 1; i <= w->opt.nodes; i++)
+		in += w->nodes[i].dlm != NULL;
+	return in > 2;
 }
 
 void faults_start(struct sim_world *w)
 {
 	if (w->opt.cuts && w->opt.nodes > 1)
 		next_cut(w);
-	if (w->opt.kills && w->opt.nodes > 1)
+	if ((w->opt.kills || w->opt.murder) && w->opt.nodes > 1)
 		next_kill(w);
 }
 
@@ -42,12 +68,14 @@ static void cut(struct sim_world *w)
 	world_at(w, rng_range(&w->rng, 1, 400) * SIM_MS, EV_HEAL, 0, NULL, (uint64_t)a << 8 | b);
 }
 
-static void kill_one(struct sim_world *w)
+static void kill_one(struct sim_world *w, node_t chosen)
 {
-	struct sim_node *n = &w->nodes[rng_range(&w->rng, 1, (uint32_t)w->opt.nodes)];
+	struct sim_node *n = &w->nodes[chosen ? chosen :
+				       rng_range(&w->rng, 1, (uint32_t)w->opt.nodes)];
 
-	next_kill(w);
-	if (!n->dlm || !net_steady(n))
+	if (!chosen)
+		next_kill(w);
+	if (!n->dlm || (w->opt.murder ? !enough(w) : !net_steady(n)))
 		return;
 	w->deaths++;
 	w->faults_open++;
@@ -68,7 +96,7 @@ void faults_event(struct sim_world *w, const struct sim_event *ev)
 		break;
 	case EV_KILL:
 		if (w->stage == STAGE_TRAFFIC)
-			kill_one(w);
+			kill_one(w, (node_t)ev->arg);
 		break;
 	case EV_RESTART:
 		node_start(&w->nodes[ev->arg]);

@@ -21,7 +21,7 @@
 
 static const char usage[] =
 	"usage: sim [--nodes N] [--seed S | --seeds A-B] [--steps M] [--users U] [--resources R]\n"
-	"           [--no-leave] [--cuts] [--kills] [--no-check] [--twice] [--trace] [--time]\n";
+	"           [--no-leave] [--cuts] [--kills] [--murder] [--no-check] [--twice] [--trace] [--time]\n";
 
 struct totals {
 	uint64_t steps, messages, asts, basts, puts, zero_reads, cancels_won, cancels_lost, joins,
@@ -34,10 +34,10 @@ static const struct sim_options *running;
 static void say_repeat(const struct sim_options *o)
 {
 	printf("repeat: sim --nodes %d --users %d --resources %d --steps %" PRIu64
-	       " --seed %" PRIu64 "%s%s%s --trace\n",
+	       " --seed %" PRIu64 "%s%s%s%s --trace\n",
 	       o->nodes, o->users, o->resources, o->steps, o->seed,
 	       o->no_leave ? " --no-leave" : "", o->cuts ? " --cuts" : "",
-	       o->kills ? " --kills" : "");
+	       o->kills ? " --kills" : "", o->murder ? " --murder" : "");
 }
 
 static void on_abort(int sig)
@@ -137,6 +137,8 @@ static void parse(int argc, char **argv, struct args *a)
 				a->opt.cuts = true;
 			} else if (strcmp(o, "--kills") == 0) {
 				a->opt.kills = true;
+			} else if (strcmp(o, "--murder") == 0) {
+				a->opt.kills = a->opt.murder = true;
 			} else if (strcmp(o, "--no-check") == 0) {
 				a->opt.no_check = true;
 			} else if (strcmp(o, "--twice") == 0) {

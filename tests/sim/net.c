@@ -388,6 +388,7 @@ static void request_arrived(struct sim_node *n, struct frame *f)
 	struct frame *back;
 
 	w->messages++;
+	faults_message(w, f->from, f->to, f->type);
 	if (w->opt.trace)
 		trace_request(w, f, &(struct dlm_reply){ .status = -9999 });
 	if (!w->opt.no_check)

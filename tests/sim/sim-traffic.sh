@@ -15,6 +15,8 @@ for nodes in 3 5; do
 	ok "$nodes nodes, of which one dies now and then: the others recover its locks" \
 		timeout 500 "$sim" --nodes $nodes --kills --seeds 1-3 --steps 15000
 done
+ok "5 nodes, of which several die at once, at messages that matter" \
+	timeout 500 "$sim" --nodes 5 --murder --seeds 1-3 --steps 15000
 ok "links break and come back" \
 	timeout 500 "$sim" --nodes 4 --cuts --seeds 1-3 --steps 15000
 ok "two runs of a seed are the same, event for event" \

@@ -118,6 +118,9 @@ static void settle(struct sim_user *u)
 	if (!user_settled(u))
 		return;
 	check_put_over(u);
+	/* Only a death can take a conversion downwards back (dlm.md 9.6). */
+	if (u->state == USER_CONVERTING && u->taken_back && u->to < u->from)
+		check_view(u, u->from);
 	u->refused = u->taken_back = false;
 	switch (u->state) {
 	case USER_LOCKING:

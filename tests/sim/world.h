@@ -45,6 +45,7 @@ struct sim_options {
 	bool no_check;	/* for measuring what checks cost */
 	bool cuts;	/* links break and come back */
 	bool kills;	/* nodes die and come back; the cores must know recovery */
+	bool murder;	/* often, several at once, and just at a message that matters */
 };
 
 /* ---- random ----------------------------------------------------------------- */
@@ -96,7 +97,7 @@ enum sim_event_kind {
 	EV_YIELD,	/* ptr: struct sim_user, arg: its serial */
 	EV_CUT,		/* time to break a link */
 	EV_HEAL,	/* arg: the two ends */
-	EV_KILL,	/* time for a node to die */
+	EV_KILL,	/* time for a node to die; arg: which one, 0: any */
 	EV_RESTART,	/* arg: node */
 };
 
@@ -301,6 +302,8 @@ bool sim_res_parse(const uint8_t *name, size_t len, int *res, uint32_t *gen);
 /* faults.c */
 void faults_start(struct sim_world *w);
 void faults_event(struct sim_world *w, const struct sim_event *ev);
+/* A message has arrived and is handled. */
+void faults_message(struct sim_world *w, node_t from, node_t to, uint16_t type);
 /* All links are whole, all nodes that are to come back are there. */
 bool faults_over(const struct sim_world *w);
 
