@@ -115,15 +115,20 @@ hosts_up() {
 		done
 	} >"$work/cluster.conf"
 	for n in $(seq 1 "$1"); do
-		ip netns add "$(ns $n)" &&
-			ip -n "$(ns $n)" link add eth0 type veth peer name "h$n" netns "$(ns br)" &&
-			ip -n "$(ns br)" link set "h$n" master br0 up &&
-			ip -n "$(ns $n)" addr add "$(addr $n)/24" dev eth0 &&
-			ip -n "$(ns $n)" link set eth0 up &&
-			ip -n "$(ns $n)" link set lo up || return 1
-		mkdir -p "$work/m$n"
-		hosts_n=$n
+		host_up $n || return 1
 	done
+}
+
+# Host N's network and mount point.
+host_up() {
+	ip netns add "$(ns $1)" &&
+		ip -n "$(ns $1)" link add eth0 type veth peer name "h$1" netns "$(ns br)" &&
+		ip -n "$(ns br)" link set "h$1" master br0 up &&
+		ip -n "$(ns $1)" addr add "$(addr $1)/24" dev eth0 &&
+		ip -n "$(ns $1)" link set eth0 up &&
+		ip -n "$(ns $1)" link set lo up || return 1
+	mkdir -p "$work/m$1"
+	[ "$hosts_n" -ge "$1" ] || hosts_n=$1
 }
 
 vol_make() { # image size options...
