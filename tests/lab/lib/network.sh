@@ -2,7 +2,9 @@
 # shellcheck shell=bash
 # network.sh: the bridge, hosts on it, and captures.
 
-in_ns() { ip netns exec "$netns" "$@"; }
+# Not ip netns exec: it copies the mount namespace, and what lives in the copy (a virtual
+# machine) would keep every FUSE mount of this machine alive past its umount.
+in_ns() { nsenter --net="/run/netns/$netns" "$@"; }
 ns_exists() { ip netns list 2>/dev/null | awk '{ print $1 }' | grep -qx "$1"; }
 
 cmd_net_up() {
@@ -30,7 +32,7 @@ cmd_net_up() {
 # Keeps neighbour discovery and the like out of the captures.
 no_ipv6() {
 	# shellcheck disable=SC2016 # for the other shell to expand
-	ip netns exec "$1" sh -c '
+	nsenter --net="/run/netns/$1" sh -c '
 		for f in all default; do
 			echo 1 >/proc/sys/net/ipv6/conf/$f/disable_ipv6
 		done' 2>/dev/null || :
@@ -88,7 +90,7 @@ cmd_host_exec() {
 	local name=${1:?}
 	shift
 	[ -e "$lab/net/host.$name" ] || die "no host $name"
-	exec ip netns exec "$netns-$name" "$@"
+	exec nsenter --net="/run/netns/$netns-$name" "$@"
 }
 
 cmd_capture() {
@@ -104,7 +106,7 @@ cmd_capture() {
 		in_ns tcpdump -i "$bridge" -n -U -s 0 -B 8192 -Z root -w "$file" \
 			"${@:-arp or tcp}" </dev/null >"$lab/net/capture.log" 2>&1 &
 		pid=$!
-		# ip netns exec becomes tcpdump itself: same process id.
+		# nsenter becomes tcpdump itself: same process id.
 		for _ in $(seq 100); do
 			grep -q 'listening on' "$lab/net/capture.log" && break
 			kill -0 "$pid" 2>/dev/null || break
