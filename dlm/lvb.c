@@ -39,7 +39,7 @@ void dlm_lvb_node_down(struct dlm_res *res, node_t dead)
 {
 	struct dlm_lock *lock;
 
-	if (!dlm_is_self(res->dom, res->owner))
+	if (!dlm_is_self(res->dom, res->owner) && res->owner != NODE_NONE)
 		return;
 	for (int list = DLM_LIST_GRANTED; list <= DLM_LIST_CONVERTING; list++)
 		dlm_res_for_each_lock(lock, res, list)

@@ -408,7 +408,14 @@ static void request_sent(void *arg, node_t node, int err, int32_t status)
 		dlm_map_set(&mle->maybe, node);
 	if (status == DLM_MASTER_YES)
 		mle->master = node;
-	decide(mle);
+	/* We wait for it, but it does not want the name (any more): nobody would decide. */
+	if (status == DLM_MASTER_NO && mle->type == DLM_MLE_BLOCK) {
+		dlm_map_clear(&mle->maybe, node);
+		if (dlm_map_empty(&mle->maybe) && mle->res->owner == NODE_NONE)
+			vote(mle);
+	}
+	if (mle->phase == MLE_VOTE)
+		decide(mle);
 }
 
 int dlm_master_get(struct dlm_op *op, struct dlm_res **out)

@@ -120,6 +120,7 @@ static void finish(struct dlm_reco *job)
 	cds_list_splice(&job->asks, &asks);
 	CDS_INIT_LIST_HEAD(&job->asks);
 	dom->reco.lead = NULL;
+	dlm_sends_forget(dom->dlm, job); /* to nodes that left meanwhile */
 	dlm_tm_clear(dom, &job->tm);
 	free(job);
 	dlm_reco_finalize(dom, dead, dom->dlm->self);

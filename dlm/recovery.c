@@ -145,7 +145,8 @@ static void clean_resource(struct dlm_res *res, node_t dead)
 		dlm_res_to_recovery(res);
 		return;
 	}
-	if (dlm_is_self(dom, res->owner))
+	/* Without an owner: what survivors have reported of it so far (reco_data.c). */
+	if (dlm_is_self(dom, res->owner) || res->owner == NODE_NONE)
 		drop_dead_locks(res, dead);
 	dlm_ref_clear(res, dead);
 	dlm_res_dirty(res);

@@ -531,7 +531,7 @@ static void link_up(struct sim_node *n, node_t peer, uint32_t epoch)
 	struct sim_link *l = link_of(n->w, n->id, peer);
 	struct frame *f, *next;
 
-	if (!sees(n, peer) || epoch != l->wire_epoch || l->cut || w_dead(n->w, peer))
+	if (!n->dlm || !sees(n, peer) || epoch != l->wire_epoch || l->cut || w_dead(n->w, peer))
 		return;
 	link_lost(n, peer); /* if it had not noticed */
 	trace(n->w, "n%d link to %d up, epoch %u", n->id, peer, epoch);

@@ -315,6 +315,26 @@ Test(master, waiter_takes_over_when_the_expected_master_dies)
 	no_entries();
 }
 
+/* Node 3 asked us, so we wait for it; but it does not want the name any more. Found by the
+ * simulator: the ASSERT that should have ended our wait was lost with its dead sender. */
+Test(master, waiting_for_a_node_that_gave_up_ends)
+{
+	struct dlm_wire_master w = { .node = 3, .name = dlm_name_make("r", 1) };
+	uint8_t buf[100];
+	size_t len = dlm_put_master(&w, buf, sizeof(buf));
+
+	lab_close(&lab);
+	lab_open(&lab, 3);
+	cr_assert_eq(bed_ask(&lab.bed.n[2], 3, DLM_MASTER_REQUEST_MSG, buf, len).status,
+		     DLM_MASTER_NO);
+	user_lock(&lab, &a, 2, "r", EX, 0);
+	lab_run(&lab, 4000);
+	cr_assert_eq(a.asts, 0);
+	lab_run(&lab, 7000);
+	cr_assert_eq(a.asts, 1);
+	no_entries();
+}
+
 Test(master, member_dies_during_the_vote)
 {
 	lab_close(&lab);
