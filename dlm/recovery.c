@@ -296,6 +296,10 @@ void dlm_member_left(struct dlm_domain *dom, node_t node)
 
 	cds_list_for_each_entry_safe(res, next, &dom->all, all) {
 		dlm_assert_node_gone(res, node);
+		if (res->owner == node && (res->state & DLM_RES_DROPPING_REF)) {
+			dlm_res_free(res); /* a DEREF was lost, and what it had went to another */
+			continue;
+		}
 		(void)dlm_migrate_node_gone(res, node, false);
 		dlm_ref_clear(res, node);
 		dlm_res_usage(res);

@@ -207,3 +207,40 @@ Test(simfound, handled_unlock_of_a_node_that_becomes_owner_is_not_done_again)
 	lab_run(&lab, 50);
 	cr_assert_eq(res->lvb[0], 9);
 }
+
+static enum bed_fate lose_derefs(struct lab *l, const struct bed_msg *msg)
+{
+	l->bed.loss = -ENOTCONN;
+	return msg->type == DLM_DEREF_LOCKRES_MSG && msg->from == 1 ? BED_LOSE : BED_DELIVER;
+}
+
+/*
+ * A DEREF to a node that had left. It was lost with the link again and again, meanwhile the
+ * resource was handed to a third node and its owner left: the copy waited for ever for an
+ * owner that nobody could be told.
+ */
+Test(simfound, deref_that_was_lost_ends_when_its_owner_leaves)
+{
+	int before;
+
+	user_hold(&lab, &m, 2, "v", NL, 0);
+	user_hold(&lab, &c, 3, "v", NL, 0);
+	user_hold(&lab, &a, 1, "v", NL, 0);
+	cr_assert_eq(lab_res(&lab, 1, "v")->owner, 2);
+	lab.verdict = lose_derefs;
+	user_unlock(&lab, &a, 0, 0);
+	user_unlock(&lab, &m, 0, 0);
+	lab_run(&lab, 12000);
+	cr_assert(lab_res(&lab, 1, "v")->state & DLM_RES_DROPPING_REF);
+	bed_leave(&lab.bed.n[2]);
+	while (!lab.bed.n[2].left && bed_step(&lab.bed))
+		;
+	lab_run(&lab, 50);
+	cr_assert(lab.bed.n[2].left);
+	cr_assert_eq(lab_res(&lab, 3, "v")->owner, 3);
+	before = lab_count(&lab, DLM_DEREF_LOCKRES_MSG, 1, 2);
+	cr_assert_gt(before, 1);
+	lab_run(&lab, 3000);
+	cr_assert_null(lab_res(&lab, 1, "v"));
+	cr_assert_eq(lab_count(&lab, DLM_DEREF_LOCKRES_MSG, 1, 2), before);
+}
