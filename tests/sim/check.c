@@ -27,11 +27,32 @@
 
 /* ---- exclusion ------------------------------------------------------------------- */
 
+/*
+ * What a lock is for: whoever holds PR or EX has read a block, and it stays what it was
+ * read as; whoever gives EX up has written it. So each write is of what the one before
+ * has left: the history is serial, and no update is lost. A section that its node's death
+ * ends has written nothing.
+ */
+static void section(struct sim_user *u, struct sim_res *r, int mode)
+{
+	if (u->section && u->block != r->block)
+		world_fail(u->w, "r%d.%u: n%d u%d read block version %llu under %s, it is %llu now", u->res,
+			   u->gen, u->n->id, u->id, (unsigned long long)u->block, dlm_mode_name(u->view),
+			   (unsigned long long)r->block);
+	if (u->section && u->view == DLM_MODE_EX && mode != DLM_MODE_EX) {
+		r->block++;
+		u->w->sections++;
+	}
+	u->section = mode == DLM_MODE_PR || mode == DLM_MODE_EX;
+	u->block = r->block;
+}
+
 void check_view(struct sim_user *u, int mode)
 {
 	struct sim_res *r = &u->w->res[u->res];
 
 	if (u->gen == r->gen) {
+		section(u, r, mode);
 		r->views_pr += (mode == DLM_MODE_PR) - (u->view == DLM_MODE_PR);
 		r->views_ex += (mode == DLM_MODE_EX) - (u->view == DLM_MODE_EX);
 		if (r->views_ex > 1 || (r->views_ex && r->views_pr))
@@ -41,13 +62,34 @@ void check_view(struct sim_user *u, int mode)
 	u->view = mode;
 }
 
+/* A lock that its owner has answered for, or may have. */
+static bool known(const struct sim_user *u, int res, uint32_t gen)
+{
+	return u->state != USER_IDLE && u->res == res && u->gen == gen &&
+	       !(u->state == USER_LOCKING && u->done_due);
+}
+
+/* From the last known lock on, every copy may be purged; a request that has not reached
+ * anybody does not keep it. */
+static bool may_be_purged(const struct sim_user *gone)
+{
+	sim_each_node (i, gone->w)
+		for (int j = 0; j < gone->w->opt.users; j++) {
+			const struct sim_user *u = &gone->w->nodes[i].users[j];
+
+			if (u != gone && known(u, gone->res, gone->gen))
+				return false;
+		}
+	return true;
+}
+
 void check_handle(struct sim_user *u, int delta)
 {
 	struct sim_res *r = &u->w->res[u->res];
 
 	r->handles += delta;
-	if (r->handles == 0)
-		r->zero_ok = true; /* from here on every copy may be purged */
+	if (delta < 0 && may_be_purged(u))
+		r->zero_ok = true;
 }
 
 /* ---- value blocks ------------------------------------------------------------------- */
@@ -170,7 +212,7 @@ void check_joined(struct sim_node *n)
 	uint8_t mine[32], theirs[32];
 
 	dlm_domain_members(n->dom, mine);
-	for (int i = 1; i <= w->opt.nodes; i++) {
+	sim_each_node (i, w) {
 		struct sim_node *o = &w->nodes[i];
 
 		if (o == n || (o->state != NODE_IN && o->state != NODE_DRAINING))
@@ -185,7 +227,7 @@ void check_joined(struct sim_node *n)
 void check_node_gone(struct sim_node *n)
 {
 	for (int i = 0; i < n->w->opt.resources; i++)
-		n->w->res[i].owners &= ~(1ull << n->id);
+		n->w->res[i].owners[n->id >> 3] &= (uint8_t)~(1u << (n->id & 7));
 }
 
 /* What it put and nobody acknowledged may have been lost with it; the rest may be void. */
@@ -241,7 +283,6 @@ static void walk_lock(struct walk *k, const struct dlm_dump_lock *l)
 static void walk(void *ctx, const struct dlm_dump_res *res, const struct dlm_dump_lock *lock)
 {
 	struct walk *k = ctx;
-	uint64_t bit = 1ull << k->n->id;
 	struct sim_res *r;
 
 	if (lock) {
@@ -260,10 +301,11 @@ static void walk(void *ctx, const struct dlm_dump_res *res, const struct dlm_dum
 	r = &k->w->res[k->res];
 	if (!k->owner || r->gen != k->gen)
 		return;
-	r->owners |= bit;
-	if (r->owners & ~bit)
-		world_fail(k->w, "r%d.%u has two owners: n%d and n%d", k->res, k->gen, k->n->id,
-			   __builtin_ctzll(r->owners & ~bit));
+	r->owners[k->n->id >> 3] |= (uint8_t)(1u << (k->n->id & 7));
+	sim_each_node (i, k->w)
+		if (i != k->n->id && has(r->owners, (node_t)i))
+			world_fail(k->w, "r%d.%u has two owners: n%d and n%d", k->res, k->gen, k->n->id,
+				   i);
 }
 
 static size_t read_books(struct sim_node *n)
@@ -277,7 +319,7 @@ static size_t read_books(struct sim_node *n)
 
 bool check_all_purged(const struct sim_world *w)
 {
-	for (int i = 1; i <= w->opt.nodes; i++)
+	sim_each_node (i, w)
 		if (w->nodes[i].dom && dlm_domain_stats(w->nodes[i].dom)->resources)
 			return false;
 	return true;
@@ -338,7 +380,7 @@ static void collect(void *ctx, const struct dlm_dump_res *res, const struct dlm_
 		return;
 	if (all->len == all->room) {
 		all->room = all->room ? 2 * all->room : 256;
-		all->c = realloc(all->c, all->room * sizeof(*all->c));
+		all->c = sim_realloc(all->c, all->room * sizeof(*all->c));
 		if (!all->c)
 			abort();
 	}
@@ -445,7 +487,7 @@ static void compare_books(struct sim_world *w, bool rest)
 {
 	struct copies all = { 0 };
 
-	for (int i = 1; i <= w->opt.nodes; i++) {
+	sim_each_node (i, w) {
 		if (!w->nodes[i].dom)
 			continue;
 		all.cur = (struct copy){ .at = (node_t)i };
@@ -477,7 +519,7 @@ static void check_cores(struct sim_world *w)
 	char why[400];
 
 	for (int i = 0; i < w->opt.nodes; i++)
-		cores[i] = w->nodes[i + 1].dlm;
+		cores[i] = w->nodes[w->first + i].dlm;
 	if (!dlm_check_all(cores, (size_t)w->opt.nodes, why, sizeof(why)))
 		world_fail(w, "%s", why);
 }
@@ -502,7 +544,7 @@ void check_step(struct sim_world *w, struct sim_node *n)
 /* A mastery entry that stays blocks every later call for its name at a kernel node. */
 static void check_no_votes(struct sim_world *w)
 {
-	for (int i = 1; i <= w->opt.nodes; i++) {
+	sim_each_node (i, w) {
 		struct dlm_domain *dom = w->nodes[i].dom;
 
 		if (dom && !cds_list_empty(&dom->mles))
@@ -518,13 +560,13 @@ void check_rest(struct sim_world *w)
 	compare_books(w, true);
 	check_cores(w);
 	check_no_votes(w);
-	for (int i = 1; i <= w->opt.nodes; i++) {
+	sim_each_node (i, w) {
 		struct sim_node *n = &w->nodes[i];
 
 		if (!n->dom)
 			continue;
 		dlm_domain_members(n->dom, map);
-		for (int j = 1; j <= w->opt.nodes; j++)
+		sim_each_node (j, w)
 			if (has(map, (node_t)j) != (w->nodes[j].state == NODE_IN))
 				world_fail(w, "at rest: n%d %s n%d as a member", i,
 					   has(map, (node_t)j) ? "counts" : "misses", j);

@@ -16,43 +16,50 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 static const char usage[] =
 	"usage: sim [--nodes N] [--seed S | --seeds A-B] [--steps M] [--users U] [--resources R]\n"
-	"           [--no-leave] [--cuts] [--kills] [--murder] [--no-check] [--twice] [--trace] [--time]\n";
+	"           [--no-leave] [--cuts] [--kills] [--murder] [--chaos] [--skip A-B,C-D] [--fail-alloc N | each]\n"
+	"           [--no-check] [--no-shrink] [--twice] [--trace] [--time]\n";
 
 struct totals {
 	uint64_t steps, messages, asts, basts, puts, zero_reads, cancels_won, cancels_lost, joins,
-		leaves, cuts, deaths, digest;
+		leaves, cuts, deaths, stalls, pauses, sections, digest;
 };
 
 /* For the handler of a failed assertion: which seed it was. */
 static const struct sim_options *running;
 
+static bool shrinks;
+
 static void say_repeat(const struct sim_options *o)
 {
-	printf("repeat: sim --nodes %d --users %d --resources %d --steps %" PRIu64
-	       " --seed %" PRIu64 "%s%s%s%s --trace\n",
-	       o->nodes, o->users, o->resources, o->steps, o->seed,
-	       o->no_leave ? " --no-leave" : "", o->cuts ? " --cuts" : "",
-	       o->kills ? " --kills" : "", o->murder ? " --murder" : "");
+	printf("repeat: ");
+	say_command(o);
+	if (shrinks && !o->trace && !o->fail_alloc)
+		shrink(o);
 }
 
 static void on_abort(int sig)
 {
-	if (running) {
-		say_repeat(running);
+	const struct sim_options *o = running;
+
+	running = NULL;
+	signal(sig, SIG_DFL);
+	if (o && !alloc_failed()) {
+		printf("FAILED seed=%" PRIu64 " nodes=%d: aborted\n", o->seed, o->nodes);
+		say_repeat(o);
 		fflush(stdout);
 	}
-	signal(sig, SIG_DFL);
 	raise(sig);
 }
 
 static bool run(const struct sim_options *opt, struct totals *sum)
 {
-	struct sim_world *w = calloc(1, sizeof(*w));
+	struct sim_world *w = sim_calloc(1, sizeof(*w));
 	bool ok;
 
 	if (!w)
@@ -78,6 +85,9 @@ static bool run(const struct sim_options *opt, struct totals *sum)
 	sum->leaves += w->leaves;
 	sum->cuts += w->cuts;
 	sum->deaths += w->deaths;
+	sum->stalls += w->stalls;
+	sum->pauses += w->pauses;
+	sum->sections += w->sections;
 	sum->digest = w->digest;
 	world_free(w);
 	running = NULL;
@@ -103,8 +113,24 @@ static uint64_t number(const char *name, const char *text, uint64_t lo, uint64_t
 struct args {
 	struct sim_options opt;
 	uint64_t first, last;
-	bool twice, timing;
+	bool twice, timing, each_alloc;
 };
+
+/* A-B,C-D: decisions from A below B. */
+static bool parse_skips(const char *text, struct sim_options *o)
+{
+	int used;
+
+	for (; text && o->skips < SIM_SKIPS_MAX; text += used + 1) {
+		if (sscanf(text, "%" SCNu64 "-%" SCNu64 "%n", &o->skip[o->skips].lo,
+			   &o->skip[o->skips].hi, &used) != 2)
+			return false;
+		o->skips++;
+		if (text[used] != ',')
+			return text[used] == '\0';
+	}
+	return false;
+}
 
 static void parse(int argc, char **argv, struct args *a)
 {
@@ -119,13 +145,23 @@ static void parse(int argc, char **argv, struct args *a)
 			a->opt.resources = (int)number(o, v, 1, SIM_RES_MAX);
 		} else if (strcmp(o, "--steps") == 0) {
 			a->opt.steps = number(o, v, 1, UINT64_MAX);
+		} else if (strcmp(o, "--skip") == 0) {
+			if (!parse_skips(v, &a->opt)) {
+				fprintf(stderr, "sim: --skip takes A-B,C-D\n%s", usage);
+				exit(2);
+			}
+		} else if (strcmp(o, "--fail-alloc") == 0) {
+			a->each_alloc = v && strcmp(v, "each") == 0;
+			if (!a->each_alloc)
+				a->opt.fail_alloc = number(o, v, 1, UINT64_MAX);
 		} else if (strcmp(o, "--seed") == 0) {
 			a->first = a->last = number(o, v, 0, UINT64_MAX);
 		} else if (strcmp(o, "--seeds") == 0) {
 			char *dash = v ? strchr(v, '-') : NULL;
 
 			a->last = number(o, dash ? dash + 1 : NULL, 0, UINT64_MAX);
-			*dash = '\0';
+			if (dash)
+				*dash = '\0';
 			a->first = number(o, v, 0, a->last);
 		} else {
 			i--; /* no value */
@@ -139,6 +175,10 @@ static void parse(int argc, char **argv, struct args *a)
 				a->opt.kills = true;
 			} else if (strcmp(o, "--murder") == 0) {
 				a->opt.kills = a->opt.murder = true;
+			} else if (strcmp(o, "--chaos") == 0) {
+				a->opt.chaos = true;
+			} else if (strcmp(o, "--no-shrink") == 0) {
+				shrinks = false;
 			} else if (strcmp(o, "--no-check") == 0) {
 				a->opt.no_check = true;
 			} else if (strcmp(o, "--twice") == 0) {
@@ -154,6 +194,45 @@ static void parse(int argc, char **argv, struct args *a)
 	}
 }
 
+/*
+ * One run for each n, in a child: the n-th allocation fails, and the run ends in order, or
+ * says that a volume is stopped (SIM_STOPPED). Until an n that no run reaches; beyond 200
+ * in steps of a sixteenth.
+ */
+static uint64_t fail_each(struct sim_options opt, uint64_t *runs)
+{
+	uint64_t bad = 0;
+	bool over = false;
+
+	for (uint64_t n = 1; !over; n += 1 + (n > 200 ? n / 16 : 0)) {
+		int status;
+		pid_t pid;
+
+		fflush(stdout);
+		pid = fork();
+		if (pid == 0) {
+			struct totals sum = { 0 };
+			bool ok;
+
+			opt.fail_alloc = n;
+			shrinks = false;
+			ok = run(&opt, &sum);
+			fflush(stdout);
+			_exit(!ok ? 1 : alloc_failed() ? 0 : SIM_UNREACHED);
+		}
+		if (pid < 0 || waitpid(pid, &status, 0) != pid)
+			abort();
+		++*runs;
+		over = WIFEXITED(status) && WEXITSTATUS(status) == SIM_UNREACHED;
+		if (over || (WIFEXITED(status) && (!WEXITSTATUS(status) || WEXITSTATUS(status) == SIM_STOPPED)))
+			continue;
+		printf("FAILED seed=%" PRIu64 ": allocation %" PRIu64 " fails, status %x\n", opt.seed, n,
+		       (unsigned int)status);
+		bad++;
+	}
+	return bad;
+}
+
 int main(int argc, char **argv)
 {
 	struct args a = { .opt = { .nodes = 4, .users = 3, .resources = 6, .steps = 20000 },
@@ -162,12 +241,21 @@ int main(int argc, char **argv)
 	struct timespec t0, t1;
 	uint64_t bad = 0;
 
+	shrinks = true;
 	parse(argc, argv, &a);
 	signal(SIGABRT, on_abort);
 	clock_gettime(CLOCK_MONOTONIC, &t0);
 	for (a.opt.seed = a.first;; a.opt.seed++) {
-		uint64_t digest;
+		uint64_t digest, runs = 0;
 
+		if (a.each_alloc) {
+			bad += fail_each(a.opt, &runs);
+			printf("seed=%" PRIu64 ": %" PRIu64 " runs, an allocation fails in each\n", a.opt.seed,
+			       runs);
+			if (a.opt.seed == a.last)
+				break;
+			continue;
+		}
 		bad += !run(&a.opt, &sum);
 		digest = sum.digest;
 		if (a.twice) {
@@ -184,10 +272,10 @@ int main(int argc, char **argv)
 	printf("seeds=%" PRIu64 " failed=%" PRIu64 " nodes=%d steps=%" PRIu64 " messages=%" PRIu64
 	       " asts=%" PRIu64 " basts=%" PRIu64 " puts=%" PRIu64 " zero_reads=%" PRIu64
 	       " cancels=%" PRIu64 "+%" PRIu64 " joins=%" PRIu64 " leaves=%" PRIu64 " cuts=%" PRIu64
-	       " deaths=%" PRIu64 "\n",
+	       " deaths=%" PRIu64 " stalls=%" PRIu64 " pauses=%" PRIu64 " sections=%" PRIu64 "\n",
 	       a.last - a.first + 1, bad, a.opt.nodes, sum.steps, sum.messages, sum.asts, sum.basts,
 	       sum.puts, sum.zero_reads, sum.cancels_won, sum.cancels_lost, sum.joins, sum.leaves,
-	       sum.cuts, sum.deaths);
+	       sum.cuts, sum.deaths, sum.stalls, sum.pauses, sum.sections);
 	if (a.timing) {
 		double s =
 			(double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9;

@@ -3,6 +3,7 @@
  * members.c: nodes that join the domain, leave it when their users have given up all they
  * hold, and join again.
  */
+#include <errno.h>
 #include <string.h>
 #include "tests/sim/world.h"
 
@@ -12,6 +13,11 @@ static void on_joined(void *ctx, struct dlm_domain *dom, int err, const char *wh
 	struct sim_world *w = n->w;
 
 	trace(w, "n%d joined %d %s", n->id, err, why);
+	if (err == -ETIMEDOUT && (w->opt.nodes > 64 || w->opt.chaos)) { /* one at a time: that takes long */
+		n->state = NODE_OUT;
+		world_at(w, rng_range(&w->rng, 0, 5000) * SIM_MS, EV_NODE, n->id, NULL, 0);
+		return;
+	}
 	if (err) {
 		world_fail(w, "n%d: join failed (%d): %s", n->id, err, why);
 		return;
@@ -82,8 +88,12 @@ static void join(struct sim_node *n)
 	net_input_begin(n);
 	err = dlm_join(n->dlm, &cfg, &dom);
 	net_input_end(n);
-	if (err)
+	if (err == -ENOMEM && alloc_failed()) { /* nothing has changed: once more */
+		n->state = NODE_OUT;
+		world_at(n->w, 10 * SIM_MS, EV_NODE, n->id, NULL, 0);
+	} else if (err) {
 		world_fail(n->w, "n%d: dlm_join says %d", n->id, err);
+	}
 }
 
 /* Draining, and all is given up: go. An input, so never from within a callback. */
@@ -155,7 +165,7 @@ void members_explain(struct sim_world *w)
 	static const char *const doing[] = {"idle", "locking", "granted", "converting",
 					    "unlocking"};
 
-	for (int i = 1; i <= w->opt.nodes; i++) {
+	sim_each_node (i, w) {
 		const struct sim_node *n = &w->nodes[i];
 
 		trace(w, "n%d is %s", n->id, states[n->state]);

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum link_state { LINK_DOWN, LINK_WANT, LINK_UP, LINK_LOST };
 
@@ -50,6 +51,8 @@ struct sim_link {
 	uint32_t epoch; /* this end's connection; the wire's is in wire_epoch */
 	uint32_t wire_epoch; /* the same in both directions */
 	uint64_t last_arrival;
+	uint64_t stalled_until; /* nothing arrives earlier */
+	struct sim_rng rng;	/* its own delays, whatever happens elsewhere */
 	bool cut;
 	struct open_send *opens;
 	struct frame *waiting, **waiting_tail; /* in LINK_WANT */
@@ -74,18 +77,23 @@ static void *must(void *p)
 
 void net_init(struct sim_world *w)
 {
-	size_t n = (SIM_NODES_MAX + 1) * (SIM_NODES_MAX + 1);
+	const size_t n = (SIM_NODES_MAX + 1) * (SIM_NODES_MAX + 1);
 
-	w->links = must(calloc(n, sizeof(*w->links)));
-	for (size_t i = 0; i < n; i++)
-		w->links[i].waiting_tail = &w->links[i].waiting;
+	w->links = must(sim_calloc(n, sizeof(*w->links)));
+	sim_each_node (a, w)
+		sim_each_node (b, w) {
+			struct sim_link *l = link_of(w, (node_t)a, (node_t)b);
+
+			l->waiting_tail = &l->waiting;
+			l->rng.s = w->opt.seed ^ (uint64_t)(a << 8 | b) * 0xd1342543de82ef95u;
+		}
 }
 
 /* ---- open sends ------------------------------------------------------------------- */
 
 static struct open_send *open_new(struct sim_link *l, uint64_t token)
 {
-	struct open_send *o = must(calloc(1, sizeof(*o))), **tail = &l->opens;
+	struct open_send *o = must(sim_calloc(1, sizeof(*o))), **tail = &l->opens;
 
 	o->token = token;
 	while (*tail)
@@ -114,7 +122,7 @@ static void frame_free(struct sim_world *w, struct frame *f)
 
 bool net_ast_open(struct sim_node *n, const struct dlm_name *name)
 {
-	for (int i = 1; i <= n->w->opt.nodes; i++)
+	sim_each_node (i, n->w)
 		for (struct open_send *o = link_of(n->w, n->id, (node_t)i)->opens; o; o = o->next)
 			if (dlm_name_equal(&o->ast_of, name))
 				return true;
@@ -139,8 +147,8 @@ static void drop_waiting(struct sim_world *w, struct sim_link *l)
 
 void net_free(struct sim_world *w)
 {
-	for (int a = 1; a <= w->opt.nodes; a++)
-		for (int b = 1; b <= w->opt.nodes; b++) {
+	sim_each_node (a, w)
+		sim_each_node (b, w) {
 			struct sim_link *l = link_of(w, (node_t)a, (node_t)b);
 
 			drop_waiting(w, l);
@@ -158,22 +166,26 @@ void net_free(struct sim_world *w)
 
 /* ---- sending ---------------------------------------------------------------------- */
 
-static uint64_t delay(struct sim_world *w)
+static uint64_t delay(const struct sim_world *w, struct sim_rng *rng)
 {
-	uint32_t kind = rng_below(&w->rng, 100), fast = w->profile.slow_wire ? 40 : 90;
+	uint32_t kind = rng_below(rng, 100), fast = w->profile.slow_wire ? 40 : 90;
 
 	if (kind < fast)
-		return rng_range(&w->rng, 20, 300);
+		return rng_range(rng, 20, 300);
 	if (kind < 99)
-		return rng_range(&w->rng, 300, 3000);
-	return rng_range(&w->rng, 3000, 30000);
+		return rng_range(rng, 300, 3000);
+	return rng_range(rng, 3000, 30000);
 }
 
 static void on_wire(struct sim_world *w, struct frame *f)
 {
 	struct sim_link *l = link_of(w, f->from, f->to);
-	uint64_t when = w->now + delay(w);
+	uint64_t when = w->now + delay(w, &l->rng);
 
+	if (!f->reply && f->type == w->profile.hold_type && rng_percent(&l->rng, 20))
+		net_stall(w, f->from, f->to, rng_range(&l->rng, 1, 200) * SIM_MS);
+	if (when <= l->stalled_until)
+		when = l->stalled_until + 1;
 	if (when <= l->last_arrival)
 		when = l->last_arrival + 1;
 	l->last_arrival = when;
@@ -230,7 +242,7 @@ void net_input_end(struct sim_node *n)
 static struct frame *frame_new(struct sim_world *w, node_t from, node_t to, const void *payload,
 			       size_t len)
 {
-	struct frame *f = must(calloc(1, sizeof(*f) + len));
+	struct frame *f = must(sim_calloc(1, sizeof(*f) + len));
 
 	f->from = from;
 	f->to = to;
@@ -248,7 +260,7 @@ static void tr_send(void *ctx, uint64_t token, node_t to, uint32_t key, uint16_t
 	struct sim_world *w = n->w;
 	struct frame *f;
 
-	if (to == n->id || to == 0 || to > w->opt.nodes || len > dlm_msg_max(type) || len == 0) {
+	if (to == n->id || to < w->first || to > w->last || len > dlm_msg_max(type) || len == 0) {
 		world_fail(w, "n%d sends %s of %zu bytes to %d", n->id, dlm_msg_name(type), len,
 			   to);
 		return;
@@ -295,7 +307,7 @@ static void tr_timer_set(void *ctx, uint64_t id, uint32_t ms)
 	uint64_t late = ms ? rng_below(&w->rng, 500) : 0;
 
 	if (!*t) {
-		*t = must(calloc(1, sizeof(**t)));
+		*t = must(sim_calloc(1, sizeof(**t)));
 		(*t)->id = id;
 	}
 	(*t)->number = ++w->timer_number;
@@ -345,6 +357,10 @@ static void tr_fence(void *ctx, const char *domain, const char *why)
 {
 	struct sim_node *n = ctx;
 
+	if (alloc_failed()) { /* it says so, and goes: all that is asked of it */
+		trace(n->w, "n%d fences itself (%s): %s", n->id, domain, why);
+		_exit(SIM_STOPPED);
+	}
 	world_fail(n->w, "n%d fences itself (%s): %s", n->id, domain, why);
 }
 
@@ -393,6 +409,8 @@ static void request_arrived(struct sim_node *n, struct frame *f)
 		trace_request(w, f, &(struct dlm_reply){ .status = -9999 });
 	if (!w->opt.no_check)
 		monitor_request(n, f->from, f->key, f->type, f->payload, f->len);
+	if (faults_before(n, f->from, f->type))
+		return;
 	net_input_begin(n);
 	r = handle(n, f);
 	if (!w->opt.no_check)
@@ -417,6 +435,7 @@ static void request_arrived(struct sim_node *n, struct frame *f)
 		net_input_end(n);
 	if (r.written_token)
 		world_at(w, rng_range(&w->rng, 0, 200), EV_WRITTEN, n->id, NULL, r.written_token);
+	(void)faults_after(n, f->from, f->type);
 }
 
 static void reply_arrived(struct sim_node *n, struct frame *f)
@@ -478,13 +497,36 @@ bool net_steady(const struct sim_node *n)
 {
 	const struct sim_world *w = n->w;
 
-	for (int i = 1; i <= w->opt.nodes; i++) {
+	sim_each_node (i, w) {
 		const struct sim_node *o = &w->nodes[i];
 
 		if (sees(n, o->id) != (o->dlm != NULL) || (o->dlm && !sees(o, n->id)))
 			return false;
 	}
 	return true;
+}
+
+bool net_seen(const struct sim_node *n)
+{
+	const struct sim_world *w = n->w;
+
+	sim_each_node (i, w) {
+		const struct sim_node *o = &w->nodes[i];
+
+		if (o->dlm && (!sees(n, o->id) || !sees(o, n->id)))
+			return false;
+	}
+	return true;
+}
+
+void net_stall(struct sim_world *w, node_t from, node_t to, uint64_t us)
+{
+	struct sim_link *l = link_of(w, from, to);
+
+	trace(w, "%d>%d stalls for %u ms", from, to, (unsigned int)(us / SIM_MS));
+	w->stalls++;
+	if (l->stalled_until < w->now + us)
+		l->stalled_until = w->now + us;
 }
 
 static void connect_later(struct sim_world *w, node_t a, node_t b, uint64_t delay_us)
@@ -588,14 +630,15 @@ void net_heal(struct sim_world *w, node_t a, node_t b)
 void net_node_started(struct sim_node *n)
 {
 	struct sim_world *w = n->w;
+	uint32_t seen_us = (w->profile.slow_heartbeat ? 2500 : 50) * SIM_MS;
 
 	memset(n->live, 0, sizeof(n->live));
 	world_at(w, rng_range(&w->rng, 0, 2000), EV_HB_UP, n->id, NULL, n->id);
-	for (int i = 1; i <= w->opt.nodes; i++) {
+	sim_each_node (i, w) {
 		if (i == n->id || !w->nodes[i].dlm)
 			continue;
-		world_at(w, rng_range(&w->rng, 0, 50 * SIM_MS), EV_HB_UP, n->id, NULL, (uint64_t)i);
-		world_at(w, rng_range(&w->rng, 0, 50 * SIM_MS), EV_HB_UP, (node_t)i, NULL, n->id);
+		world_at(w, rng_range(&w->rng, 0, seen_us), EV_HB_UP, n->id, NULL, (uint64_t)i);
+		world_at(w, rng_range(&w->rng, 0, seen_us), EV_HB_UP, (node_t)i, NULL, n->id);
 	}
 }
 
@@ -606,7 +649,7 @@ void net_node_died(struct sim_node *n)
 	struct sim_world *w = n->w;
 
 	net_timers_free(n);
-	for (int i = 1; i <= w->opt.nodes; i++) {
+	sim_each_node (i, w) {
 		struct sim_link *l = link_of(w, n->id, (node_t)i);
 		uint64_t noticed = rng_range(&w->rng, 100 * SIM_MS, 3000 * SIM_MS);
 

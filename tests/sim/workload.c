@@ -339,7 +339,8 @@ static void lock(struct sim_user *u)
 		r->gen++;
 		r->count = 0;
 		r->zero_ok = true;
-		r->owners = 0;
+		r->block = 0;
+		memset(r->owners, 0, sizeof(r->owners));
 		if (rng_percent(&w->rng, 50)) {
 			flags |= DLM_LKF_LOCAL;
 			r->local_open = true;
@@ -436,8 +437,12 @@ static void act(struct sim_user *u)
 	uint32_t dice = rng_below(&w->rng, 100);
 
 	if (u->state == USER_IDLE) {
-		if (u->n->state == NODE_IN && w->stage == STAGE_TRAFFIC)
+		if (u->n->state != NODE_IN || w->stage != STAGE_TRAFFIC)
+			return;
+		if (world_decides(w))
 			lock(u);
+		else
+			user_act_in(u, 0, w->profile.think_ms * SIM_MS);
 		return;
 	}
 	if (u->state != USER_GRANTED || !user_settled(u))
@@ -508,6 +513,13 @@ void workload_event(struct sim_world *w, const struct sim_event *ev)
 	}
 }
 
+static uint16_t some_type(struct sim_rng *r)
+{
+	uint16_t type = (uint16_t)rng_range(r, DLM_MSG_FIRST, DLM_MSG_LAST);
+
+	return dlm_msg_max(type) ? type : 0;
+}
+
 /* Each seed has its own habits, so that no balance of them hides a case for good. */
 static void choose_profile(struct sim_world *w)
 {
@@ -524,6 +536,11 @@ static void choose_profile(struct sim_world *w)
 	w->profile.new_name_percent = fresh[rng_below(r, 3)];
 	w->profile.fast_purge = rng_percent(r, 30);
 	w->profile.slow_wire = rng_percent(r, 30);
+	if (w->opt.chaos) {
+		w->profile.slow_heartbeat = rng_percent(r, 30);
+		w->profile.hold_type = some_type(r);
+		w->profile.fault_type = some_type(r);
+	}
 	trace(w, "profile stay=%u hold=%u think=%u cached=%u ex=%u fresh=%u fast-purge=%d slow=%d",
 	      w->profile.stay_ms, w->profile.hold_ms, w->profile.think_ms,
 	      w->profile.cached_percent, w->profile.ex_percent, w->profile.new_name_percent,
@@ -533,7 +550,7 @@ static void choose_profile(struct sim_world *w)
 void workload_start(struct sim_world *w)
 {
 	choose_profile(w);
-	w->handles = calloc(HANDLES, sizeof(*w->handles));
+	w->handles = sim_calloc(HANDLES, sizeof(*w->handles));
 	if (!w->handles)
 		abort();
 	for (size_t i = 0; i < HANDLES; i++)
@@ -569,6 +586,7 @@ void workload_node_died(struct sim_node *n)
 
 		if (u->state == USER_IDLE)
 			continue;
+		u->section = false; /* nothing was written */
 		check_view(u, DLM_MODE_NONE);
 		check_handle(u, -1);
 		u->h->u = NULL;
@@ -581,7 +599,7 @@ void workload_node_died(struct sim_node *n)
 
 void workload_stage(struct sim_world *w)
 {
-	for (int i = 1; i <= w->opt.nodes; i++) {
+	sim_each_node (i, w) {
 		struct sim_node *n = &w->nodes[i];
 
 		for (int j = 0; j < w->opt.users; j++) {
@@ -600,7 +618,7 @@ void workload_stage(struct sim_world *w)
 
 bool workload_answered(const struct sim_world *w)
 {
-	for (int i = 1; i <= w->opt.nodes; i++) {
+	sim_each_node (i, w) {
 		const struct sim_node *n = &w->nodes[i];
 
 		if (n->state == NODE_JOINING || n->state == NODE_DRAINING ||
@@ -619,7 +637,7 @@ bool workload_answered(const struct sim_world *w)
 
 bool workload_idle(const struct sim_world *w)
 {
-	for (int i = 1; i <= w->opt.nodes; i++)
+	sim_each_node (i, w)
 		if (!members_idle(&w->nodes[i]))
 			return false;
 	return true;
@@ -627,7 +645,7 @@ bool workload_idle(const struct sim_world *w)
 
 bool workload_all_out(const struct sim_world *w)
 {
-	for (int i = 1; i <= w->opt.nodes; i++)
+	sim_each_node (i, w)
 		if (w->nodes[i].state != NODE_OUT && w->nodes[i].state != NODE_DEAD)
 			return false;
 	return true;

@@ -23,24 +23,31 @@ static bool before(const struct sim_event *a, const struct sim_event *b)
 	return a->when != b->when ? a->when < b->when : a->seq < b->seq;
 }
 
+static void push(struct sim_world *w, const struct sim_event *ev);
+
 void world_at(struct sim_world *w, uint64_t delay_us, enum sim_event_kind kind, node_t node,
 	      void *ptr, uint64_t arg)
 {
-	struct sim_event ev = { .when = w->now + delay_us, .seq = w->seq++, .kind = kind,
-				.life = w->nodes[node].life, .node = node, .ptr = ptr, .arg = arg };
+	push(w, &(struct sim_event){ .when = w->now + delay_us, .seq = w->seq++, .kind = kind,
+				     .life = w->nodes[node].life, .node = node, .ptr = ptr,
+				     .arg = arg });
+}
+
+static void push(struct sim_world *w, const struct sim_event *ev)
+{
 	size_t i = w->heap_len++;
 
 	if (w->heap_len > w->heap_room) {
 		w->heap_room = w->heap_room ? 2 * w->heap_room : 1024;
-		w->heap = realloc(w->heap, w->heap_room * sizeof(*w->heap));
+		w->heap = sim_realloc(w->heap, w->heap_room * sizeof(*w->heap));
 		if (!w->heap)
 			abort();
 	}
-	while (i > 0 && before(&ev, &w->heap[(i - 1) / 2])) {
+	while (i > 0 && before(ev, &w->heap[(i - 1) / 2])) {
 		w->heap[i] = w->heap[(i - 1) / 2];
 		i = (i - 1) / 2;
 	}
-	w->heap[i] = ev;
+	w->heap[i] = *ev;
 }
 
 static bool pop(struct sim_world *w, struct sim_event *out)
@@ -66,6 +73,16 @@ static bool pop(struct sim_world *w, struct sim_event *out)
 	}
 	if (w->heap_len)
 		w->heap[i] = last;
+	return true;
+}
+
+bool world_decides(struct sim_world *w)
+{
+	uint64_t number = w->decisions++;
+
+	for (int i = 0; i < w->opt.skips; i++)
+		if (number >= w->opt.skip[i].lo && number < w->opt.skip[i].hi)
+			return false;
 	return true;
 }
 
@@ -104,7 +121,7 @@ void node_start(struct sim_node *n)
 	struct dlm_table_entry table[NODE_MAX] = { 0 };
 	static const uint32_t purge[] = { 8000, 8000, 1000, 50 };
 
-	for (int i = 1; i <= w->opt.nodes; i++)
+	sim_each_node (i, w)
 		table[i] = (struct dlm_table_entry){ .present = true, .port = 7777,
 						     .addr = 0x0a000000u + (uint32_t)i };
 	n->life++;
@@ -143,22 +160,25 @@ void world_init(struct sim_world *w, const struct sim_options *opt)
 	w->opt = *opt;
 	w->rng.s = opt->seed * 0x9e3779b97f4a7c15u + (uint64_t)opt->nodes;
 	w->outbox_tail = &w->outbox_head;
+	w->first = opt->nodes == SIM_NODES_MAX ? 0 : 1;
+	w->last = w->first + opt->nodes - 1;
 	net_init(w);
 	workload_start(w);
-	for (int i = 1; i <= opt->nodes; i++) {
+	sim_each_node (i, w) {
 		w->nodes[i].w = w;
 		w->nodes[i].id = (node_t)i;
 	}
-	for (int i = 1; i <= opt->nodes; i++)
+	sim_each_node (i, w)
 		node_start(&w->nodes[i]);
 	faults_start(w);
+	alloc_fail_at(opt->fail_alloc);
 }
 
 void world_free(struct sim_world *w)
 {
 	struct sim_event ev;
 
-	for (int i = 1; i <= w->opt.nodes; i++) {
+	sim_each_node (i, w) {
 		if (w->nodes[i].dlm)
 			dlm_free(w->nodes[i].dlm);
 		net_timers_free(&w->nodes[i]);
@@ -183,9 +203,14 @@ static bool step(struct sim_world *w)
 			return false;
 		n = &w->nodes[ev.node];
 		w->now = ev.when;
-		if (ev.life == n->life && !net_event_stale(w, &ev))
-			break;
-		net_event_drop(w, &ev);
+		if (ev.life == n->life && n->state != NODE_DEAD && !net_event_stale(w, &ev)) {
+			if (n->paused_until <= w->now)
+				break;
+			ev.when = n->paused_until; /* the same order as ever, only later */
+			push(w, &ev);
+		} else {
+			net_event_drop(w, &ev);
+		}
 		n = NULL;
 	} while (!n);
 
@@ -202,6 +227,7 @@ static bool step(struct sim_world *w)
 	case EV_HEAL:
 	case EV_KILL:
 	case EV_RESTART:
+	case EV_CHAOS:
 		faults_event(w, &ev);
 		break;
 	default:

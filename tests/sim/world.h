@@ -12,7 +12,9 @@
  *	workload.c	users that lock, convert, cancel, unlock
  *	members.c	nodes that join and leave
  *	monitor.c	every message as it arrives: what would crash a kernel, what is out of order
- *	faults.c	links that break and come back, nodes that die and come back
+ *	faults.c	links that break, stall and come back; nodes that pause, die, come back
+ *	alloc.c		the n-th allocation of a core fails
+ *	shrink.c	a failing run made smaller
  *	check.c		shadow state and invariants across nodes (dlm.md 10.1)
  *	trace.c		one line an event
  *	main.c		seeds, options, verdict
@@ -27,7 +29,12 @@
 #include "dlm/dlm.h"
 #include "dlm/wire.h"
 
-#define SIM_NODES_MAX 63 /* so that a set of them fits 64 bits */
+#define SIM_NODES_MAX 255 /* numbers from 1; of 255, from 0 */
+#define SIM_WORLD 255	  /* events that belong to no node */
+#define SIM_SKIPS_MAX 64
+/* Exit statuses of a run with fail_alloc: a volume was stopped; there are not so many. */
+#define SIM_STOPPED 42
+#define SIM_UNREACHED 43
 #define SIM_USERS_MAX 8
 #define SIM_RES_MAX 32
 #define SIM_MS 1000u /* virtual time is in microseconds */
@@ -44,8 +51,12 @@ struct sim_options {
 	bool no_leave;	/* nodes stay: less churn of membership */
 	bool no_check;	/* for measuring what checks cost */
 	bool cuts;	/* links break and come back */
-	bool kills;	/* nodes die and come back; the cores must know recovery */
 	bool murder;	/* often, several at once, and just at a message that matters */
+	bool kills;	/* nodes die and come back */
+	bool chaos;	/* stalls, pauses, slow heartbeats; the other faults at the worst moment */
+	uint64_t fail_alloc; /* this allocation of the cores fails; 0: none */
+	struct { uint64_t lo, hi; } skip[SIM_SKIPS_MAX]; /* decisions that are not taken */
+	int skips;
 };
 
 /* ---- random ----------------------------------------------------------------- */
@@ -99,6 +110,7 @@ enum sim_event_kind {
 	EV_HEAL,	/* arg: the two ends */
 	EV_KILL,	/* time for a node to die; arg: which one, 0: any */
 	EV_RESTART,	/* arg: node */
+	EV_CHAOS,	/* time for a stall or a pause */
 };
 
 struct sim_event {
@@ -144,6 +156,8 @@ struct sim_user {
 	int res;	 /* index; valid unless idle */
 	uint32_t gen;	 /* generation of the resource's name */
 	int view;	 /* mode that this user may rely on (dlm.md 10.1) */
+	bool section;	 /* it has read the block, and nobody else writes it until it is through */
+	uint64_t block;
 	int from, to;	 /* of the open request */
 	bool noqueue, valblk;
 	bool done_due;	 /* done() of the open lock, convert or unlock is missing */
@@ -167,6 +181,7 @@ struct sim_node {
 	uint32_t key;
 	uint8_t live[32]; /* whom this node sees heartbeating */
 	bool kernel_like; /* effects leave before the reply that they belong to */
+	uint64_t paused_until; /* its process stands still: nothing happens in it */
 	struct logger log;
 	struct sim_timer *timers[64];
 	struct sim_user users[SIM_USERS_MAX];
@@ -185,7 +200,8 @@ struct sim_res {
 	bool before_ok;	   /* the put may never have arrived: its node died */
 	bool zero_ok;	   /* the value may have been forgotten since (dlm.md 5.3) */
 	/* From the cores, kept by check.c: nodes that call themselves owner, usable. */
-	uint64_t owners;
+	uint8_t owners[32];
+	uint64_t block; /* what is on the disk: how many sections have written it */
 };
 
 enum sim_stage {
@@ -200,6 +216,10 @@ struct sim_profile {
 	uint32_t stay_ms, hold_ms, think_ms;
 	uint32_t cached_percent, ex_percent, new_name_percent;
 	bool fast_purge, slow_wire;
+	/* With chaos. Types of messages, 0: none. */
+	bool slow_heartbeat;
+	uint16_t hold_type;  /* such a message, and all behind it, comes late */
+	uint16_t fault_type; /* a fault just before or just after such a message is handled */
 };
 
 struct sim_world {
@@ -209,10 +229,12 @@ struct sim_world {
 	uint64_t now, seq, step, digest;
 	struct sim_event *heap;
 	size_t heap_len, heap_room;
-	struct sim_node nodes[SIM_NODES_MAX + 1]; /* numbers 1..opt.nodes; 0: the world itself */
+	struct sim_node nodes[SIM_NODES_MAX + 1]; /* numbers first..last; SIM_WORLD */
 	struct sim_link *links; /* [from][to] */
 	struct sim_res res[SIM_RES_MAX];
+	int first, last; /* numbers of nodes */
 	enum sim_stage stage;
+	uint64_t decisions; /* of users and of fate so far; see opt.skip */
 	int leaving;		/* nodes between leave and left */
 	struct frame *outbox_head, **outbox_tail; /* sends of the running input */
 	char failure[512];
@@ -221,8 +243,10 @@ struct sim_world {
 	struct sim_handle *handles;
 	size_t handles_next;
 	uint64_t messages, asts, basts, cancels_won, cancels_lost, leaves, joins, zero_reads, puts,
-		cuts, deaths;
+		cuts, deaths, stalls, pauses, sections;
 };
+
+#define sim_each_node(i, w) for (int i = (w)->first; i <= (w)->last; i++)
 
 /* world.c */
 void world_init(struct sim_world *w, const struct sim_options *opt);
@@ -233,6 +257,8 @@ void world_at(struct sim_world *w, uint64_t delay_us, enum sim_event_kind kind, 
 /* The first failure ends the run. */
 void world_fail(struct sim_world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void world_mix(struct sim_world *w, uint64_t v);
+/* A decision is due: false, it is one of those that this run leaves out. */
+bool world_decides(struct sim_world *w);
 void node_start(struct sim_node *n);
 void node_kill(struct sim_node *n);
 
@@ -257,6 +283,9 @@ void net_event(struct sim_world *w, const struct sim_event *ev);
 bool net_event_stale(struct sim_world *w, const struct sim_event *ev);
 /* Every live node sees this one, and it sees them (cluster.md 4.8: before a join). */
 bool net_steady(const struct sim_node *n);
+/* The same among those that live: a death may not be noticed by all yet. */
+bool net_seen(const struct sim_node *n);
+void net_stall(struct sim_world *w, node_t from, node_t to, uint64_t us);
 /* No message and no reply is under way. */
 bool net_quiet(const struct sim_world *w);
 /* An event that is dropped unseen: give back what it carries. */
@@ -304,6 +333,9 @@ void faults_start(struct sim_world *w);
 void faults_event(struct sim_world *w, const struct sim_event *ev);
 /* A message has arrived and is handled. */
 void faults_message(struct sim_world *w, node_t from, node_t to, uint16_t type);
+/* Around the handling of a message. True: its receiver is no more, or the link. */
+bool faults_before(struct sim_node *n, node_t from, uint16_t type);
+bool faults_after(struct sim_node *n, node_t from, uint16_t type);
 /* All links are whole, all nodes that are to come back are there. */
 bool faults_over(const struct sim_world *w);
 
@@ -327,6 +359,16 @@ void check_put_lvb(struct sim_user *u, uint8_t lvb[DLM_LVB_LEN]);
 void check_handle(struct sim_user *u, int delta);
 void check_node_gone(struct sim_node *n);
 void check_node_died(struct sim_node *n);
+
+/* alloc.c: memory of the simulator itself, which never fails on purpose */
+void *sim_calloc(size_t n, size_t size);
+void *sim_realloc(void *p, size_t size);
+void alloc_fail_at(uint64_t number); /* from now on; 0: none */
+bool alloc_failed(void);
+
+/* shrink.c: a smaller run that still fails, as the options of a command; printed */
+void shrink(const struct sim_options *opt);
+void say_command(const struct sim_options *o);
 
 /* trace.c */
 #define trace(w, ...)                             \
