@@ -18,6 +18,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 #include "fs/cluster/clu.h"
+#include "fs/fenceexec.h"
 #include "fs/fuse/shell.h"
 #include "fs/hostlock.h"
 #include "fs/volume/blockdev.h"
@@ -60,10 +61,24 @@ static void fence(void *ctx, const char *why)
 	pthread_mutex_unlock(&d->mutex);
 	log_err(d->log, "fence",
 		"this node stops using %s: %s; operations fail with EIO, unmount %s and mount it again "
-		"when the cause is gone",
-		d->cfg.device, why, d->cfg.mountpoint);
+		"when the cause is gone writes_in_flight=%u",
+		d->cfg.device, why, d->cfg.mountpoint, atomic_load(&d->dev->in_flight));
 	if (d->net)
 		net_event(d->net, "fenced", "device=%s reason=\"%s\"", d->cfg.device, why);
+}
+
+static int fence_node(void *ctx, node_t node)
+{
+	struct daemon *d = ctx;
+	const struct fenceexec f = {
+		.path = d->cfg.opts->fence_exec,
+		.volume = vol_info(d->vol)->uuid_str,
+		.device = d->cfg.device,
+		.log = d->log,
+		.give_up = &d->fenced,
+	};
+
+	return fenceexec_run(&f, node, "its heartbeat stopped");
 }
 
 static void vol_stopped(void *ctx, const char *why, bool panic)
@@ -99,6 +114,8 @@ static void status(void *ctx, struct json_object *into)
 			vol_is_stopped(d->vol)	? "stopped" :
 			d->ready		? "mounted" :
 						  "mounting");
+	json_object_object_add(v, "writes_in_flight",
+			       json_object_new_int((int)atomic_load(&d->dev->in_flight)));
 	if (d->fenced_why[0])
 		add(v, "fenced_reason", d->fenced_why);
 	if (d->ready) {
@@ -246,6 +263,10 @@ static int join_volume(struct daemon *d, struct reason *why)
 	};
 	int err;
 
+	if (o->fence_exec) {
+		cc.fence_node = fence_node;
+		cc.fence_ctx = d;
+	}
 	cc.atime = atime[o->atime];
 	err = clu_mount(&cc, &d->clu, why);
 	if (err)

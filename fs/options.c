@@ -62,6 +62,8 @@ static const struct opt table[] = {
 	  "MiB of the local allocation window; 0 = none" },
 	ON("localflocks", localflocks, 1, "flock is local to this node"),
 	ON("inode64", inode64, 1, "inode numbers above 2^32"),
+	{ "fence_exec", OPT_STRING, AT(fence_exec), 0, 0, NULL, "none",
+	  "program that fences a dead node before its journal is replayed" },
 	{ "log", OPT_STRING, AT(log), 0, 0, NULL, "syslog", "file for log lines" },
 	ON("verbose", verbose, 1, "debug lines too"),
 	ON("ro", ro, 1, "read-only for this mount; still a full member of the cluster"),
@@ -127,7 +129,8 @@ void options_free(struct mount_options *o)
 	free(o->node);
 	free(o->ip);
 	free(o->log);
-	o->conf = o->cluster = o->node = o->ip = o->log = NULL;
+	free(o->fence_exec);
+	o->conf = o->cluster = o->node = o->ip = o->log = o->fence_exec = NULL;
 }
 
 static const struct opt *find(const char *name, size_t len)

@@ -16,7 +16,7 @@ enum opt_errors { OPT_ERRORS_REMOUNT_RO, OPT_ERRORS_CONTINUE, OPT_ERRORS_PANIC }
 enum opt_data { OPT_DATA_ORDERED, OPT_DATA_WRITEBACK };
 
 struct mount_options {
-	char *conf, *cluster, *node, *ip, *log;	/* owned; NULL = not given */
+	char *conf, *cluster, *node, *ip, *log, *fence_exec; /* owned; NULL = not given */
 	int port;				/* 0 = from the table */
 	int hb_threshold, idle_ms, keepalive_ms, reconnect_ms; /* 0 = default */
 	int errors, data, commit_s, preferred_slot, localalloc_mb;

@@ -76,7 +76,7 @@ static void put_volume(struct json_object *s)
 	if (member(v, "slot"))
 		printf(", slot %lld", (long long)number_of(v, "slot"));
 	putchar('\n');
-	put_text("  fenced     ", text_of(v, "fenced_reason"), "; see man 7 o2fuse-cluster\n");
+	put_text("  fenced     ", text_of(v, "fenced_reason"), "; see man 7 o2fuse-recovery\n");
 	label("volume");
 	put_text("", text_of(v, "uuid"), "");
 	put_text(", label ", text_of(v, "label"), "");

@@ -75,7 +75,7 @@ struct net_hb {
 
 static inline int64_t net_hb_lease_ns(const struct net_hb *hb)
 {
-	return (int64_t)net_write_timeout_ms(hb->cfg.threshold) * NS_PER_MS;
+	return (int64_t)net_gate_ms(hb->cfg.threshold) * NS_PER_MS;
 }
 
 static inline bool net_hb_over(const struct net_hb *hb)

@@ -43,7 +43,7 @@ static void end_reason(const struct net_hb *hb, const struct hb_event *ev, struc
 		reason_set(why, EXIT_CLUSTER, ev->err,
 			   "heartbeat lease ran out: nothing was written to %s for %u ms; the storage "
 			   "hung or this process did not run", hb->device,
-			   net_write_timeout_ms(hb->cfg.threshold));
+			   net_gate_ms(hb->cfg.threshold));
 		break;
 	case CAUSE_SIZE:
 		reason_set(why, EXIT_CLUSTER, ev->err,

@@ -175,6 +175,17 @@ static struct net_hb_block build_own(struct net_hb *hb)
 	return b;
 }
 
+/* The reactor cannot be told, and what waits for it would wait on: tell ourselves. */
+static void tell_if_stuck(struct net_hb *hb)
+{
+	int64_t silent = net_boottime_ns() - atomic_load(&hb->reactor_ns);
+
+	if (hb->steady.steady && hb->cfg.ops->stuck && silent > net_hb_lease_ns(hb) / 2)
+		hb->cfg.ops->stuck(hb->cfg.ctx,
+				   "heartbeat lease ran out: the network thread of this process stands "
+				   "still");
+}
+
 /* Read, look, judge, write. *io: what reading or writing failed with. The result is not 0
  * if this node must stop. */
 static int sample(struct net_hb *hb, struct net_hb_iteration *it, int *io, enum hb_cause *cause)
@@ -215,6 +226,7 @@ static int sample(struct net_hb *hb, struct net_hb_iteration *it, int *io, enum 
 	*io = write_own(hb, &t0);
 	hb->unsure = *io;
 	if (*io == -ECANCELED) {
+		tell_if_stuck(hb);
 		*cause = CAUSE_LEASE;
 		return -ETIMEDOUT;
 	}
@@ -253,6 +265,7 @@ int net_hb_iterate(struct net_hb *hb, enum hb_cause *cause)
 	int err, io = 0;
 
 	if (net_hb_lease_over(hb)) {
+		tell_if_stuck(hb);
 		*cause = CAUSE_LEASE;
 		return -ETIMEDOUT;
 	}

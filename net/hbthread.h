@@ -26,6 +26,9 @@ struct net_hb_ops {
 	/* Heartbeat thread (and the reactor, from net_hb_renew): no write of this node
 	 * after that instant, CLOCK_BOOTTIME ns. Stores an atomic, nothing else. */
 	void (*lease)(void *ctx, int64_t deadline_ns);
+	/* Heartbeat thread, at most once: the lease has run out and the reactor does not run,
+	 * so nobody would be told by lost(). Must not wait for the reactor. May be NULL. */
+	void (*stuck)(void *ctx, const char *why);
 	/* The rest runs on the reactor. */
 	void (*node)(void *ctx, node_t node, bool up);
 	/* Once. err 0: steady; else the start failed, and the thread has ended. */

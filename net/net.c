@@ -322,6 +322,11 @@ static int take_timeouts(struct net *net, struct reason *why)
 				  "keepalive delay %u ms must be below the idle time-out %u ms; change "
 				  "one of them, the same on all nodes", net->hs.keepalive_ms,
 				  net->hs.idle_ms);
+	if (net->hs.idle_ms >= net_dead_ms(net->threshold))
+		log_debug(net->log, "net",
+			  "a link may be silent (idle_ms=%u) for longer than a node may be dead "
+			  "(dead_ms=%u): requests to a dead node wait for its heartbeat",
+			  net->hs.idle_ms, net_dead_ms(net->threshold));
 	net->hs.heartbeat_ms = net_write_timeout_ms(net->threshold);
 	return 0;
 }

@@ -26,8 +26,8 @@ struct json_object;
 
 struct net_ops {
 	/* This node must stop (lost quorum, heartbeat lease ran out, slot taken by
-	 * another host, disagreement with a peer). Shut the write gate first. Reactor
-	 * or watchdog thread; once. */
+	 * another host, disagreement with a peer). Shut the write gate first. Reactor,
+	 * or the heartbeat thread if the reactor stands still; it may come from both. */
 	void (*fence)(void *ctx, const char *why);
 	/* Add fields of the mount to a status answer. Reactor thread; must not block. */
 	void (*status)(void *ctx, struct json_object *into);

@@ -187,6 +187,7 @@ static struct json_object *timeouts_json(const struct net *net)
 	add_num(o, "heartbeat_threshold", net->threshold);
 	add_num(o, "heartbeat_period_ms", NET_HB_PERIOD_MS);
 	add_num(o, "write_timeout_ms", net->hs.heartbeat_ms);
+	add_num(o, "gate_ms", net_gate_ms(net->threshold));
 	add_num(o, "dead_ms", net_dead_ms(net->threshold));
 	add_num(o, "quorum_delay_ms", net_quorum_delay_ms(net->threshold));
 	add_num(o, "idle_ms", net->hs.idle_ms);

@@ -34,6 +34,17 @@ static void on_lease(void *ctx, int64_t deadline_ns)
 		r->cfg.lease(r->cfg.ctx, deadline_ns);
 }
 
+/* Heartbeat thread. The reactor does the rest of the fence when it runs again: the gates
+ * are shut, and nothing else of ours can be noticed by others. */
+static void on_stuck(void *ctx, const char *why)
+{
+	struct net_region *r = ctx;
+	struct net *net = r->net;
+
+	if (net->ops.fence)
+		net->ops.fence(net->cfg.ops_ctx, why);
+}
+
 static void on_node(void *ctx, node_t node, bool up)
 {
 	struct net_region *r = ctx;
@@ -75,6 +86,7 @@ static void on_lost(void *ctx, const char *why)
 
 static const struct net_hb_ops hb_ops = {
 	.lease = on_lease,
+	.stuck = on_stuck,
 	.node = on_node,
 	.started = on_started,
 	.lost = on_lost,
@@ -291,7 +303,7 @@ static void watch_lease(struct net_region *r)
 {
 	struct net *net = r->net;
 	int64_t deadline = net_hb_deadline(r->hb), now = net_boottime_ns();
-	int64_t lease = (int64_t)net_write_timeout_ms(net->threshold) * 1000000;
+	int64_t lease = (int64_t)net_gate_ms(net->threshold) * 1000000;
 	char why[NET_FENCE_WHY_MAX];
 
 	if (!r->armed || !deadline)
@@ -303,7 +315,7 @@ static void watch_lease(struct net_region *r)
 	if (now > deadline) {
 		snprintf(why, sizeof(why),
 			 "heartbeat lease ran out: no write to %.100s succeeded for %u ms", r->device,
-			 net_write_timeout_ms(net->threshold));
+			 net_gate_ms(net->threshold));
 		net_fence(net, why);
 	} else if (deadline - now < lease / 2) {
 		nego(r, deadline, now);

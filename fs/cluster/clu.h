@@ -56,6 +56,10 @@ struct clu_config {
 	bool localflocks;
 	enum { CLU_ATIME_RELATIME, CLU_ATIME_NONE, CLU_ATIME_STRICT } atime;
 	bool nodiratime;
+	/* Recovery thread, S EX held, before the journal of a dead node is replayed: return 0
+	 * when it can write no more; else it is tried again. NULL: nothing to do. */
+	int (*fence_node)(void *ctx, node_t node);
+	void *fence_ctx;
 	const struct clu_kernel_ops *kernel;
 	void *kernel_ctx;
 	struct logger *log;

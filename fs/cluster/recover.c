@@ -94,7 +94,7 @@ static void keep_salvage(struct clu *clu, struct vol_salvage *what)
 }
 
 /* S EX is held. */
-static int recover_slot(struct clu *clu, unsigned slot, bool *replayed)
+static int recover_slot(struct clu *clu, unsigned slot, node_t node, bool *replayed)
 {
 	struct lc_lock *j = clu_journal_lock(clu, slot);
 	struct vol_salvage *salvage = NULL;
@@ -109,7 +109,10 @@ static int recover_slot(struct clu *clu, unsigned slot, bool *replayed)
 		clu->recovery_generation[slot] = generation;
 		return 0;
 	}
-	err = lc_lock(j, DLM_MODE_EX, LC_IN_RECOVERY);
+	if (clu->cfg.fence_node)
+		err = clu->cfg.fence_node(clu->cfg.fence_ctx, node);
+	if (!err)
+		err = lc_lock(j, DLM_MODE_EX, LC_IN_RECOVERY);
 	if (err)
 		return err;
 	err = vol_recover_slot(clu->vol, slot, replayed, &salvage, &why);
@@ -137,7 +140,7 @@ static int recover_nodes(struct clu *clu, bool *replayed)
 		/* None: another survivor has done it. Our own: a mount of this node that crashed
 		 * before, and is replayed already. */
 		if (slot >= 0 && slot != clu->slot)
-			err = recover_slot(clu, (unsigned)slot, &one);
+			err = recover_slot(clu, (unsigned)slot, (node_t)node, &one);
 		*replayed |= one;
 		if (!err)
 			recovered(clu, node);

@@ -10,9 +10,11 @@ int blockdev_pread_attach(struct blockdev *bd, int fd) __must_check;
 /* -ENOSYS, -EPERM: io_uring is not there or forbidden. */
 int blockdev_uring_attach(struct blockdev *bd, int fd) __must_check;
 
-/* All bytes of one request with plain calls, from byte `done` of it on. */
-int blockdev_plain(int fd, struct bd_io *io, size_t done, bool write) __must_check;
-/* The same for n requests, each write only while the gate is open. */
+/* All bytes of one request with plain calls, from byte `done` of it on; the gate is looked at
+ * before each. */
+int blockdev_plain(struct blockdev *bd, int fd, struct bd_io *io, size_t done,
+		   bool write) __must_check;
+/* The same for n requests. */
 int blockdev_plain_many(struct blockdev *bd, int fd, struct bd_io *io, unsigned n,
 			bool write) __must_check;
 

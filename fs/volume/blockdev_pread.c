@@ -10,13 +10,17 @@ static int fd_of(const struct blockdev *bd)
 	return (int)(intptr_t)bd->priv;
 }
 
-int blockdev_plain(int fd, struct bd_io *io, size_t done, bool write)
+int blockdev_plain(struct blockdev *bd, int fd, struct bd_io *io, size_t done, bool write)
 {
 	while (done < io->len) {
 		uint8_t *at = (uint8_t *)io->buf + done;
 		off_t off = (off_t)(io->off + done);
-		ssize_t n = write ? pwrite(fd, at, io->len - done, off) :
-				    pread(fd, at, io->len - done, off);
+		ssize_t n;
+
+		if (write && !blockdev_gate_open(bd))
+			return -EIO;
+		n = write ? pwrite(fd, at, io->len - done, off) :
+			    pread(fd, at, io->len - done, off);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -34,10 +38,7 @@ int blockdev_plain_many(struct blockdev *bd, int fd, struct bd_io *io, unsigned 
 	int first = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		if (write && !blockdev_gate_open(bd))
-			io[i].err = -EIO;
-		else
-			io[i].err = blockdev_plain(fd, &io[i], 0, write);
+		io[i].err = blockdev_plain(bd, fd, &io[i], 0, write);
 		if (io[i].err && !first)
 			first = io[i].err;
 	}

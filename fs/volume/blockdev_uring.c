@@ -89,16 +89,16 @@ static void prepare(struct ring *r, int fd, struct bd_io *io, bool write)
 }
 
 /* A short transfer (rare: end of an extent, a signal) is finished with plain calls. */
-static int finish(int fd, struct bd_io *io, int res, bool write)
+static int finish(struct blockdev *bd, int fd, struct bd_io *io, int res, bool write)
 {
 	if (res < 0 && res != -EAGAIN && res != -EINTR)
 		return res;
-	return blockdev_plain(fd, io, res < 0 ? 0 : (size_t)res, write);
+	return blockdev_plain(bd, fd, io, res < 0 ? 0 : (size_t)res, write);
 }
 
 /* Up to DEPTH requests; all that were submitted are reaped, whatever fails. */
-static int batch(struct ring *r, int fd, struct bd_io *io, unsigned n, bool write,
-		 bool *broken)
+static int batch(struct blockdev *bd, struct ring *r, int fd, struct bd_io *io, unsigned n,
+		 bool write, bool *broken)
 {
 	unsigned submitted = 0, reaped = 0;
 	int first = 0, rc;
@@ -106,6 +106,11 @@ static int batch(struct ring *r, int fd, struct bd_io *io, unsigned n, bool writ
 	for (unsigned i = 0; i < n; i++)
 		prepare(r, fd, &io[i], write);
 	while (submitted < n) {
+		/* Of what waits for a later submission nothing must go out then. */
+		if (write && !blockdev_gate_open(bd)) {
+			first = -EIO;
+			break;
+		}
 		rc = io_uring_submit_and_wait(&r->uring, 1);
 		if (rc == -EINTR || rc == -EAGAIN || rc == -EBUSY)
 			rc = 0;
@@ -128,7 +133,7 @@ static int batch(struct ring *r, int fd, struct bd_io *io, unsigned n, bool writ
 			return rc;
 		}
 		done = io_uring_cqe_get_data(cqe);
-		done->err = finish(fd, done, cqe->res, write);
+		done->err = finish(bd, fd, done, cqe->res, write);
 		if (done->err && !first)
 			first = done->err;
 		io_uring_cqe_seen(&r->uring, cqe);
@@ -153,8 +158,7 @@ static int uring_rw(struct blockdev *bd, struct bd_io *io, unsigned n, bool writ
 	for (unsigned at = 0; at < n && !broken; at += DEPTH) {
 		unsigned some = n - at < DEPTH ? n - at : DEPTH;
 
-		err = write && !blockdev_gate_open(bd) ? -EIO :
-			      batch(r, p->fd, io + at, some, write, &broken);
+		err = batch(bd, r, p->fd, io + at, some, write, &broken);
 		if (err && !first)
 			first = err;
 	}

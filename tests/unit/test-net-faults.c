@@ -113,6 +113,30 @@ Test(faults, writes_that_hang_on_one_host_stop_that_host_at_its_lease)
 	drop_names();
 }
 
+static void stand_still(void *arg)
+{
+	while (!atomic_load((atomic_int *)arg))
+		usleep(10000);
+}
+
+Test(faults, a_reactor_that_stands_still_keeps_the_fence_from_nobody)
+{
+	struct host h = { .cfg.threshold = 4 };
+	atomic_int go = 0;
+
+	host_open(&h, 2);
+	mount_main(&h);
+	cr_assert_eq(h.err, 0);
+	net_post(h.net, stand_still, &go);
+	wait_for(&h.fenced, 1, "the heartbeat thread fences");
+	cr_assert(strstr(h.fence_why, "stands still"), "%s", h.fence_why);
+	cr_assert_gt(net_boottime_ns(), atomic_load(&h.lease));
+	atomic_store(&go, 1);
+	wait_for(&h.fenced, 2, "the reactor does the rest");
+	net_abandon(h.net);
+	host_close(&h, false);
+}
+
 Test(faults, writes_that_hang_everywhere_are_waited_for)
 {
 	struct host h[2] = { 0 };
