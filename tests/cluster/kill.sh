@@ -5,7 +5,7 @@
 # killed host mounts again.
 # ROUNDS=n, SEED=n; PARTS="two four ..." chooses.
 : "${top_srcdir:=$(cd "$(dirname "$0")/../.." && pwd)}"
-thr=${THR:-5}
+: "${THR:=5}"
 . "$top_srcdir/tests/cluster/lib.sh"
 . "$top_srcdir/tests/cluster/faults.sh"
 seed=${SEED:-$$}
