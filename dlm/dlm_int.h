@@ -268,6 +268,9 @@ struct dlm_domain {
 	struct dlm_gone gone_locks[DLM_GONE_MAX];
 	unsigned int gone_next;
 
+	/* By message: of which nodes a refusal was logged. */
+	struct dlm_map refusals_told[DLM_MSG_LAST - DLM_MSG_FIRST + 1];
+
 	struct dlm_stats stats;
 };
 

@@ -170,9 +170,14 @@ static struct dlm_reply act(struct dlm_domain *dom, node_t from, uint16_t type, 
 static struct dlm_reply refuse(struct dlm_domain *dom, node_t from, uint16_t type,
 			       const char *why, int32_t status)
 {
+	struct dlm_map *told = &dom->refusals_told[type - DLM_MSG_FIRST];
+	enum log_level level = dlm_map_test(told, from) ? LOG_LVL_DEBUG : LOG_LVL_WARN;
+
+	/* The counter tells how often; a peer must not fill the log. */
+	dlm_map_set(told, from);
 	dom->stats.refused[type - DLM_MSG_FIRST]++;
-	log_warn(dom->dlm->log, "dlm", "message refused node=%u type=%s: %s", from,
-		 dlm_msg_name(type), why);
+	log_to(dom->dlm->log, level, "dlm", "message refused node=%u type=%s: %s", from,
+	       dlm_msg_name(type), why);
 	return dlm_reply_status(status);
 }
 

@@ -292,6 +292,46 @@ Test(handler, unknown_types_keys_and_senders_have_no_handler)
 	cr_assert_eq(dlm_message(dlm, 1, key, 500, buf, 72).sys_status, 1);
 }
 
+struct counted {
+	struct logger log;
+	int warnings;
+};
+
+static void count_line(struct logger *self, enum log_level level, const char *subsys,
+		       const char *line)
+{
+	(void)subsys;
+	(void)line;
+	((struct counted *)(void *)self)->warnings += level <= LOG_LVL_WARN;
+}
+
+/* A peer that never stops must not fill the log: one line a node and type of message. */
+Test(handler, refusals_are_counted_each_and_logged_once)
+{
+	struct counted lines = { .log = { .emit = count_line, .max = LOG_LVL_INFO } };
+	static uint8_t buf[DLM_MAX_PAYLOAD];
+	uint64_t count;
+
+	lab.bed.n[1].dlm->log = &lines.log;
+	for (size_t t = 0; t < TYPES; t++) {
+		size_t len = good(types[t], buf);
+
+		count = refused(types[t]);
+		lines.warnings = 0;
+		for (int i = 0; i < 50; i++) {
+			(void)tell_in_vain(2, types[t], buf, len - 1);
+			(void)tell_in_vain(3, types[t], buf, len - 1);
+		}
+		cr_assert_eq(refused(types[t]), count + 100, "%s", dlm_msg_name(types[t]));
+		cr_assert_eq(lines.warnings, 2, "%s: %d lines", dlm_msg_name(types[t]),
+			     lines.warnings);
+	}
+	lab.bed.n[1].dlm->log = NULL;
+	user_unlock(&lab, &a, 0, 0); /* the domain lives */
+	lab_run(&lab, 100);
+	cr_assert_eq(lab_mode(&lab, 1, "r", &b), EX);
+}
+
 /* Each byte of the fixed part in turn, with every value: in range it acts, else in vain;
  * never does it break the books or answer what would kill a kernel sender. */
 Test(handler, every_byte_with_every_value)
