@@ -4,6 +4,10 @@
  * volume, every result compared with a model in memory.
  *
  *	coherence SEED OPS DIR...
+ *	coherence serve PORT
+ *
+ * A DIR of the form ADDRESS:PORT!PATH lies on another machine, where the same program
+ * serves; so kernel nodes take part.
  *
  * After each operation another mount than the one that did it must agree at once: the
  * errno of the call, and of what was touched type, mode, size, link count, content,
@@ -11,7 +15,6 @@
  * has done is what every other host sees next. The model is a small flat tree: DIRS
  * directories (slot 0 is the root) that hold NAMES names each.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -23,6 +26,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "party.h"
 
 enum { DIRS = 5, NAMES = 12, MAX_HOSTS = 8, MAX_SIZE = 300000, MAX_FILES = DIRS * NAMES };
 
@@ -120,7 +125,7 @@ static int any_dir(struct run *r)
 
 static void expect(struct run *r, int rc, int want)
 {
-	int got = rc < 0 ? errno : 0;
+	int got = rc < 0 ? -rc : 0;
 
 	if (got != want)
 		fail(r, "got errno %d (%s), want %d (%s)", got, strerror(got), want, strerror(want));
@@ -144,18 +149,12 @@ static int subdirs(struct run *r, int dir)
 static void check_content(struct run *r, const char *p, struct file *f)
 {
 	static uint8_t buf[MAX_SIZE + 1];
-	ssize_t got = 0, n;
-	int fd = open(p, O_RDONLY);
+	int got = party_read(p, buf, sizeof(buf));
 
-	if (fd < 0)
-		fail(r, "cannot open %s: %s", p, strerror(errno));
-	while ((n = read(fd, buf + got, sizeof(buf) - (size_t)got)) > 0)
-		got += n;
-	if (n < 0)
-		fail(r, "cannot read %s: %s", p, strerror(errno));
-	close(fd);
+	if (got < 0)
+		fail(r, "cannot read %s: %s", p, strerror(-got));
 	if ((size_t)got != f->size)
-		fail(r, "%s has %zd bytes, want %zu", p, got, f->size);
+		fail(r, "%s has %d bytes, want %zu", p, got, f->size);
 	for (size_t i = 0; i < f->size; i++)
 		if (buf[i] != f->data[i])
 			fail(r, "%s differs at byte %zu: %02x, want %02x", p, i, buf[i], f->data[i]);
@@ -167,20 +166,20 @@ static void check_name(struct run *r, int host, int dir, int n)
 	struct stat st, other;
 	char p[ROOM + 16], q[ROOM + 16], target[64];
 	int rc, h2 = (host + 1) % r->hosts;
-	ssize_t len;
 
 	path(r, host, dir, n, p, sizeof(p));
-	rc = lstat(p, &st);
+	rc = party_lstat(p, &st);
 	if (!e->dir && !e->file) {
-		if (rc == 0 || errno != ENOENT)
-			fail(r, "%s should not be there (%s)", p, rc ? strerror(errno) : "it is");
+		if (rc != -ENOENT)
+			fail(r, "%s should not be there (%s)", p, rc ? strerror(-rc) : "it is");
 		return;
 	}
 	if (rc)
-		fail(r, "%s: %s", p, strerror(errno));
+		fail(r, "%s: %s", p, strerror(-rc));
 	path(r, h2, dir, n, q, sizeof(q));
-	if (lstat(q, &other))
-		fail(r, "%s: %s", q, strerror(errno));
+	rc = party_lstat(q, &other);
+	if (rc)
+		fail(r, "%s: %s", q, strerror(-rc));
 	if (!same_times(&st, &other) || st.st_size != other.st_size || st.st_mode != other.st_mode ||
 	    st.st_nlink != other.st_nlink || st.st_ino != other.st_ino || st.st_blocks != other.st_blocks)
 		fail(r, "%s and %s do not agree: size %lld %lld mode %o %o links %lu %lu blocks %lld %lld", p,
@@ -198,10 +197,9 @@ static void check_name(struct run *r, int host, int dir, int n)
 	if ((int)st.st_nlink != e->file->links)
 		fail(r, "%s has %lu links, want %d", p, (unsigned long)st.st_nlink, e->file->links);
 	if (e->file->symlink) {
-		len = readlink(p, target, sizeof(target) - 1);
-		if (len < 0)
-			fail(r, "readlink %s: %s", p, strerror(errno));
-		target[len] = 0;
+		rc = party_readlink(p, target, sizeof(target));
+		if (rc < 0)
+			fail(r, "readlink %s: %s", p, strerror(-rc));
 		if (strcmp(target, e->file->target))
 			fail(r, "%s points to %s, want %s", p, target, e->file->target);
 		return;
@@ -216,26 +214,20 @@ static void check_name(struct run *r, int host, int dir, int n)
 static void check_dir(struct run *r, int host, int dir)
 {
 	bool seen[NAMES] = { false };
-	char p[ROOM + 16];
-	struct dirent *de;
-	DIR *d;
-	int n;
+	char p[ROOM + 16], names[16384];
+	int len, n;
 
 	dir_path(r, host, dir, p, sizeof(p));
-	d = opendir(p);
-	if (!d)
-		fail(r, "opendir %s: %s", p, strerror(errno));
-	while ((errno = 0, de = readdir(d))) {
-		if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, "..") ||
-		    !strcmp(de->d_name, "lost+found"))
+	len = party_list(p, names, sizeof(names));
+	if (len < 0)
+		fail(r, "readdir %s: %s", p, strerror(-len));
+	for (char *s = names; s < names + len; s += strlen(s) + 1) {
+		if (!strcmp(s, ".") || !strcmp(s, "..") || !strcmp(s, "lost+found"))
 			continue;
-		if (sscanf(de->d_name, "n%d", &n) != 1 || n < 0 || n >= NAMES || seen[n])
-			fail(r, "%s lists \"%s\"%s", p, de->d_name, " (unknown or twice)");
+		if (sscanf(s, "n%d", &n) != 1 || n < 0 || n >= NAMES || seen[n])
+			fail(r, "%s lists \"%s\"%s", p, s, " (unknown or twice)");
 		seen[n] = true;
 	}
-	if (errno)
-		fail(r, "readdir %s: %s", p, strerror(errno));
-	closedir(d);
 	for (n = 0; n < NAMES; n++)
 		if (seen[n] != (r->m.at[dir][n].dir || r->m.at[dir][n].file))
 			fail(r, "%s/n%d is %slisted", p, n, seen[n] ? "" : "not ");
@@ -269,17 +261,14 @@ static bool present(const struct name *e)
 static void op_create(struct run *r, int h, int dir, int n)
 {
 	struct name *e = &r->m.at[dir][n];
-	int mode = 0600 | (int)rnd(r, 64), fd, excl = rnd(r, 2) ? O_EXCL : 0;
+	int mode = 0600 | (int)rnd(r, 64), excl = rnd(r, 2) ? O_EXCL : 0;
 	char p[ROOM + 16];
 
 	path(r, h, dir, n, p, sizeof(p));
 	snprintf(r->what, sizeof(r->what), "create %.120s excl=%d", p, excl != 0);
 	if (!excl && present(e) && (e->dir || e->file->symlink))
 		return;
-	fd = open(p, O_RDWR | O_CREAT | excl, mode);
-	expect(r, fd, excl && present(e) ? EEXIST : 0);
-	if (fd >= 0)
-		close(fd);
+	expect(r, party_create(p, excl, mode), excl && present(e) ? EEXIST : 0);
 	if (!present(e))
 		e->file = new_file(mode);
 }
@@ -296,7 +285,7 @@ static void op_mkdir(struct run *r, int h, int dir, int n)
 	snprintf(r->what, sizeof(r->what), "mkdir %.120s", p);
 	if (sub == DIRS && !present(e))
 		return;
-	expect(r, mkdir(p, (mode_t)mode), present(e) ? EEXIST : 0);
+	expect(r, party_mkdir(p, mode), present(e) ? EEXIST : 0);
 	if (!present(e)) {
 		e->dir = true;
 		e->subdir = sub;
@@ -314,7 +303,7 @@ static void op_symlink(struct run *r, int h, int dir, int n)
 	path(r, h, dir, n, p, sizeof(p));
 	snprintf(target, sizeof(target), "to-%u", rnd(r, 1000000));
 	snprintf(r->what, sizeof(r->what), "symlink %.120s", p);
-	expect(r, symlink(target, p), present(e) ? EEXIST : 0);
+	expect(r, party_symlink(target, p), present(e) ? EEXIST : 0);
 	if (!present(e)) {
 		e->file = new_file(0777);
 		e->file->symlink = true;
@@ -336,7 +325,6 @@ static void op_write(struct run *r, int h, int dir, int n)
 	bool append = rnd(r, 3) == 0, sync = rnd(r, 8) == 0;
 	size_t len = 1 + rnd(r, rnd(r, 2) ? 200 : sizeof(buf) - 1), off;
 	char p[ROOM + 16];
-	int fd;
 
 	path(r, h, dir, n, p, sizeof(p));
 	if (!f)
@@ -349,13 +337,7 @@ static void op_write(struct run *r, int h, int dir, int n)
 	snprintf(r->what, sizeof(r->what), "write %.120s off=%zu len=%zu append=%d", p, off, len, append);
 	for (size_t i = 0; i < len; i++)
 		buf[i] = (uint8_t)rnd(r, 256);
-	fd = open(p, O_WRONLY | (append ? O_APPEND : 0));
-	expect(r, fd, 0);
-	if ((append ? write(fd, buf, len) : pwrite(fd, buf, len, (off_t)off)) != (ssize_t)len)
-		fail(r, "short or failed: %s", strerror(errno));
-	if (sync)
-		expect(r, fsync(fd), 0);
-	close(fd);
+	expect(r, party_write(p, append, (int64_t)off, buf, len, sync), 0);
 	memcpy(f->data + off, buf, len);
 	if (off + len > f->size)
 		f->size = off + len;
@@ -371,7 +353,7 @@ static void op_truncate(struct run *r, int h, int dir, int n)
 	if (!f)
 		return;
 	snprintf(r->what, sizeof(r->what), "truncate %.120s %zu (was %zu)", p, size, f->size);
-	expect(r, truncate(p, (off_t)size), 0);
+	expect(r, party_truncate(p, (int64_t)size), 0);
 	if (size < f->size)
 		memset(f->data + size, 0, f->size - size);
 	f->size = size;
@@ -389,7 +371,7 @@ static void op_chmod(struct run *r, int h, int dir, int n)
 		return;
 	if (e->dir)
 		mode |= 0100;
-	expect(r, chmod(p, (mode_t)mode), present(e) ? 0 : ENOENT);
+	expect(r, party_chmod(p, mode), present(e) ? 0 : ENOENT);
 	if (e->dir)
 		r->m.dir_mode[e->subdir] = mode;
 	else if (e->file)
@@ -403,7 +385,7 @@ static void op_unlink(struct run *r, int h, int dir, int n)
 
 	path(r, h, dir, n, p, sizeof(p));
 	snprintf(r->what, sizeof(r->what), "unlink %.120s", p);
-	expect(r, unlink(p), e->dir ? EISDIR : e->file ? 0 : ENOENT);
+	expect(r, party_unlink(p), e->dir ? EISDIR : e->file ? 0 : ENOENT);
 	if (e->file) {
 		put_file(e->file);
 		e->file = NULL;
@@ -426,7 +408,7 @@ static void op_rmdir(struct run *r, int h, int dir, int n)
 
 	path(r, h, dir, n, p, sizeof(p));
 	snprintf(r->what, sizeof(r->what), "rmdir %.120s", p);
-	expect(r, rmdir(p), want);
+	expect(r, party_rmdir(p), want);
 	if (!want) {
 		r->m.dir_used[e->subdir] = false;
 		e->dir = false;
@@ -443,7 +425,7 @@ static void op_link(struct run *r, int h, int dir, int n, int dir2, int n2)
 	snprintf(r->what, sizeof(r->what), "link %.120s %.120s", p, q);
 	if (e->dir || (e->file && e->file->symlink))
 		return;
-	expect(r, link(p, q), !e->file ? ENOENT : present(t) ? EEXIST : 0);
+	expect(r, party_link(p, q), !e->file ? ENOENT : present(t) ? EEXIST : 0);
 	if (e->file && !present(t)) {
 		t->file = e->file;
 		e->file->links++;
@@ -486,7 +468,7 @@ static void op_rename(struct run *r, int h, int dir, int n, int dir2, int n2)
 	path(r, h, dir, n, p, sizeof(p));
 	path(r, h, dir2, n2, q, sizeof(q));
 	snprintf(r->what, sizeof(r->what), "rename %.120s %.120s", p, q);
-	expect(r, rename(p, q), want);
+	expect(r, party_rename(p, q), want);
 	if (want || e == t || (e->file && e->file == t->file))
 		return;
 	if (t->dir)
@@ -572,11 +554,13 @@ int main(int argc, char **argv)
 	struct run r = { 0 };
 	long ops;
 
+	umask(0);
+	if (argc == 3 && !strcmp(argv[1], "serve"))
+		return party_serve(atoi(argv[2]));
 	if (argc < 5 || argc - 3 > MAX_HOSTS) {
 		fprintf(stderr, "usage: coherence SEED OPS DIR DIR...\n");
 		return 2;
 	}
-	umask(0);
 	r.seed = (unsigned)strtoul(argv[1], NULL, 0);
 	r.rng = r.seed * 2654435761u + 1;
 	ops = strtol(argv[2], NULL, 0);

@@ -104,3 +104,94 @@ kernels_clean() {
 	done
 	return $bad
 }
+
+# Boot nodes side by side; mount them one after the other (kernel nodes by themselves
+# wait for a steady heartbeat).
+kboot() {
+	local n
+	for n; do kstart $n || return 1; done
+	for n; do kready $n || return 1; done
+}
+
+# Mount on node: k2, u1.
+node_mount() {
+	case $1 in
+	k*) kmount ${1#k} ;;
+	u*) vol_mount ${1#u} ;;
+	esac
+}
+node_umount() {
+	case $1 in
+	k*) kumount ${1#k} ;;
+	u*) vol_umount ${1#u} ;;
+	esac
+}
+# Shell command on a node, in the root of the volume.
+on() {
+	local n=${1#?} node=$1
+	shift
+	case $node in
+	k*) k $n "cd /mnt && $*" ;;
+	u*) (cd "$work/m$n" && timeout 120 sh -c "$*") ;;
+	esac
+}
+
+# hold_start NODE FILE: the node holds a flock on the file until hold_end NODE.
+# wait_start NODE FILE: asks for it; waits NODE: is it asking; wait_end: its words.
+hold_start() {
+	local go=$work/go-$1 job
+	rm -f "$go"
+	case $1 in
+	k*)
+		rm -f "$work/lab/vm/$1/share/go" "$work/lab/vm/$1/share/held"
+		hold_job=$(kbg ${1#k} "flock /mnt/$2 sh -c 'touch /share/held; while [ ! -e /share/go ]; do sleep 0.1; done'")
+		wait_until 30 test -e "$work/lab/vm/$1/share/held"
+		;;
+	u*)
+		(cd "$work/m${1#u}" && exec flock "$2" bash -c "touch '$work/held-$1'; while [ ! -e '$go' ]; do sleep 0.1; done") \
+			>/dev/null 2>&1 &
+		hold_job=$!
+		wait_until 30 test -e "$work/held-$1"
+		rm -f "$work/held-$1"
+		;;
+	esac
+}
+hold_end() {
+	case $1 in
+	k*) touch "$work/lab/vm/$1/share/go" && kwait ${1#k} $hold_job ;;
+	u*) touch "$work/go-$1" && wait $hold_job ;;
+	esac
+}
+wait_start() {
+	case $1 in
+	k*) wait_job=$(kbg ${1#k} 'echo $$ >/share/waits; exec flock /mnt/'$2' echo got it') ;;
+	u*)
+		rm -f "$work/got-$1"
+		(cd "$work/m${1#u}" && exec timeout 120 flock "$2" echo got it) >"$work/got-$1" 2>&1 &
+		wait_job=$!
+		;;
+	esac
+}
+waits() {
+	case $1 in
+	k*) k ${1#k} 'grep -q "^73 " /proc/$(cat /share/waits)/syscall' ;;
+	u*) grep -q '^73 ' /proc/$(pgrep -P $wait_job || echo $wait_job)/syscall ;;
+	esac
+}
+wait_end() {
+	case $1 in
+	k*) kwait ${1#k} $wait_job ;;
+	u*) wait_until 60 test -s "$work/got-$1" && cat "$work/got-$1" ;;
+	esac
+}
+
+# kill -9 to the processes of our host that are daemons of the mount.
+kill_daemon() {
+	local p
+	for p in $(ip netns pids "$(ns $1)"); do
+		case $(cat "/proc/$p/comm" 2>/dev/null) in
+		mount.o2fuse | o2fuse*) kill -9 "$p" ;;
+		esac
+	done
+	wait_until 20 no_daemon $1
+}

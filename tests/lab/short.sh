@@ -5,6 +5,7 @@
 # it owned comes to us. Then we are first, as the higher node, which dials; we leave
 # first, so that what we owned goes to the kernel.
 : "${top_srcdir:=$(cd "$(dirname "$0")/../.." && pwd)}"
+: "${THR:=31}"
 . "$top_srcdir/tests/lab/lib.sh"
 lab_init
 ok "the nodes have a network" lab_up u1 k2 u3
