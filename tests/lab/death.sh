@@ -62,5 +62,5 @@ ok "the kernel leaves" kumount 2
 ok "fsck.ocfs2 finds nothing" vol_check
 ok "our log is quiet" logs_clean
 # What was on its way to the dead one ends with ENOTCONN or EHOSTDOWN, and it says so.
-KERNEL_MAY_SAY='[Ee]rror -(107|112)|node down!|link to .* went down'
+KERNEL_MAY_SAY='([Ee]rror|status =) -(107|112)|node down!|link to .* went down'
 ok "so is the kernel's" kernels_clean

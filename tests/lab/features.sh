@@ -23,10 +23,7 @@ CP=/usr/bin/cp
 mkdir small big sparse clone attr frag link
 for n in 0 1 59 60 100 1000 3000 3800 3900 4095 4096 4097; do head -c $n /dev/urandom >small/$n; done
 mkdir small/dir && touch small/dir/a
-i=0
-while [ $i -lt 2500 ]; do : >big/a-name-of-some-length-$i; i=$((i + 1)); done
-i=0
-while [ $i -lt 2500 ]; do rm big/a-name-of-some-length-$i; i=$((i + 7)); done
+(cd big && seq 0 2499 | sed 's/^/a-name-of-some-length-/' | xargs touch && seq 0 7 2499 | sed 's/^/a-name-of-some-length-/' | xargs rm)
 head -c 300000 /dev/urandom >sparse/head
 truncate -s 5000000 sparse/head
 for at in 3 40 41 200 1000; do head -c 4096 /dev/urandom | dd of=sparse/holes bs=4096 seek=$at conv=notrunc 2>/dev/null; done
@@ -47,13 +44,11 @@ head -c 200 /dev/urandom >attr/inline
 mkdir attr/dir && : >attr/dir/f
 for f in in inline dir; do setfattr -n user.one -v value attr/$f; done
 for n in 1 2 3 4 5 6 7 8 9; do setfattr -n user.block$n -v "$(head -c 200 /dev/zero | tr '\0' x)$n" attr/block; done
-n=0
-while [ $n -lt 200 ]; do setfattr -n user.bucket$n -v "$(head -c 100 /dev/zero | tr '\0' y)$n" attr/bucket; n=$((n + 1)); done
+value=$(head -c 100 /dev/zero | tr '\0' y)
+for n in $(seq 150); do setfattr -n user.bucket$n -v "$value$n" attr/bucket; done
 setfattr -n user.large -v "$(head -c 20000 /dev/zero | tr '\0' z)" attr/bucket
-i=0
-while [ $i -lt 400 ]; do
-	head -c 4096 /dev/urandom | dd of=frag/a bs=4096 seek=$((2 * (i * 37 % 400))) conv=notrunc 2>/dev/null
-	i=$((i + 1))
+for i in $(seq 0 299); do
+	dd if=/dev/urandom of=frag/a bs=4096 count=1 seek=$((2 * (i * 37 % 300))) conv=notrunc 2>/dev/null
 done
 ln small/100 link/hard
 ln -s target link/short
@@ -72,7 +67,7 @@ ls big | wc -l
 END
 attrs='for f in in block bucket inline dir; do /usr/bin/getfattr -d -m "^user" /mnt/attr/$f; done 2>/dev/null | sort | md5sum'
 cp "$work/fill" "$work/look" "$("$ocfs2_vm" share k2)/"
-ok "the kernel fills it" k 2 'sh -x /share/fill' || exit 1
+ok "the kernel fills it" "$ocfs2_vm" exec -t 400 k2 'sh -x /share/fill' || exit 1
 k 2 'cd /mnt && sh /share/look' >"$work/by-kernel"
 attr_sum=$(k 2 "$attrs")
 ok "we mount" vol_mount 1 || exit 1
@@ -103,7 +98,7 @@ ok "we change inline files" eval 'echo more >>"$m/small/100" && head -c 5000 /de
 ok "and holes and unwritten extents" eval 'echo in the hole | dd of="$m/sparse/holes" bs=4096 seek=100 conv=notrunc && echo here | dd of="$m/sparse/unwritten" bs=1000 seek=700 conv=notrunc && echo end >>"$m/sparse/beyond"'
 ok "and files with attributes" eval 'echo more | tee -a "$m/attr/in" "$m/attr/block" "$m/attr/bucket" "$m/attr/inline" >/dev/null && touch "$m/attr/dir/new"'
 ok "and the indexed directory" eval 'for i in $(seq 1 2 2499); do rm -f "$m/big/a-name-of-some-length-$i"; done; for i in $(seq 500); do : >"$m/big/ours-$i"; done'
-ok "and many extents" eval 'for i in $(seq 0 50 399); do head -c 4096 /dev/zero | dd of="$m/frag/a" bs=4096 seek=$((2 * i + 1)) conv=notrunc; done'
+ok "and many extents" eval 'for i in $(seq 0 50 299); do head -c 4096 /dev/zero | dd of="$m/frag/a" bs=4096 seek=$((2 * i + 1)) conv=notrunc; done'
 (cd "$m" && sh "$work/look") >"$work/by-us"
 ok "the kernel mounts beside us" kmount 2 || exit 1
 k 2 'cd /mnt && sh /share/look' >"$work/by-kernel"

@@ -85,5 +85,5 @@ is "the kernel has all" "$(on k1 'ls a b c | wc -l')" "$(on k1 'ls a b c' | wc -
 ok "the kernel leaves" node_umount k1
 ok "fsck.ocfs2 finds nothing" vol_check
 ok "our logs are quiet" logs_clean
-KERNEL_MAY_SAY='[Ee]rror -(107|112)|node down!|link to .* went down'
+KERNEL_MAY_SAY='([Ee]rror|status =) -(107|112)|node down!|link to .* went down'
 ok "so is the kernel's" kernels_clean
