@@ -359,3 +359,31 @@ Test(ast, repetition_that_crosses_a_conversion_is_not_its_grant)
 		lab_run(&lab, 50);
 	}
 }
+
+/* The value that the lost one carried is wanted still. */
+Test(ast, repeated_ast_brings_the_value_block)
+{
+	user_hold(&lab, &b, 1, "r", EX, 0);
+	user_unlock(&lab, &b, DLM_LKF_VALBLK, 8);
+	lab.verdict = lose_ast_once;
+	lab.arg = 1;
+	user_lock(&lab, &a, 2, "r", PR, DLM_LKF_VALBLK);
+	lab_run(&lab, 1000);
+	cr_assert_eq(a.asts, 1);
+	cr_assert(a.has_lvb);
+	cr_assert_eq(a.lvb[0], 8);
+}
+
+/* B03: one that waits to be sent asks for the highest mode that has come to wait behind it. */
+Test(ast, queued_bast_asks_for_the_highest_mode)
+{
+	for (int first = 0; first < 2; first++) {
+		struct dlm_lock *l = dlm_lock_new(lab.bed.n[1].dlm, 2, 42, EX);
+
+		dlm_lock_move(l, lab_res(&lab, 1, "r"), DLM_LIST_GRANTED);
+		dlm_queue_bast(l, first ? EX : PR);
+		dlm_queue_bast(l, first ? PR : EX);
+		cr_assert_eq(l->highest_blocked, EX);
+		dlm_lock_free(l);
+	}
+}

@@ -581,3 +581,33 @@ Test(convert, death_among_three_holds_what_the_dead_node_touched)
 	cr_assert(dlm_map_empty(&lab.bed.n[1].dom->recovery));
 	cr_assert(dlm_map_empty(&lab.bed.n[2].dom->recovery));
 }
+
+static enum bed_fate lose_convert_once(struct lab *l, const struct bed_msg *msg)
+{
+	l->bed.loss = -ENOTCONN;
+	return msg->type == DLM_CONVERT_LOCK_MSG && l->arg-- > 0 ? BED_LOSE : BED_DELIVER;
+}
+
+/* 12.6: whether the first one was handled is not known. If it was, the lock is at EX over
+ * there, and VALBLK would write instead of read: the value counts as zeros. */
+Test(convert, to_EX_in_doubt_does_not_ask_for_the_value)
+{
+	struct dlm_wire_lock w;
+	const struct kept *k;
+
+	user_hold(&lab, &b, 1, "r", EX, 0);
+	user_unlock(&lab, &b, DLM_LKF_VALBLK, 8);
+	user_hold(&lab, &a, 2, "r", PR, DLM_LKF_VALBLK);
+	cr_assert_eq(a.lvb[0], 8);
+	lab_clear(&lab);
+	lab.verdict = lose_convert_once;
+	lab.arg = 1;
+	user_convert(&lab, &a, EX, DLM_LKF_VALBLK, 0);
+	lab_run(&lab, 3000);
+	cr_assert_eq(a.asts, 2);
+	k = lab_sent(&lab, DLM_CONVERT_LOCK_MSG, 2, 1, 1);
+	cr_assert(k);
+	cr_assert_eq(dlm_get_convert(k->payload, k->len, &w), 0);
+	cr_assert_eq(w.flags & (DLM_LKF_VALBLK | DLM_LKF_GET_LVB), 0);
+	cr_assert(dlm_lvb_is_zero(a.lvb));
+}

@@ -598,3 +598,35 @@ Test(migrate, many_resources_under_load)
 	for (int i = 0; i < 150; i++)
 		cr_assert_eq(other[i].asts, 2, "%d", i);
 }
+
+/* A waiting lock that wants the value gets it from the new owner. */
+Test(migrate, waiting_locks_keep_their_wish_for_the_value)
+{
+	static struct dlm_wire_mig w;
+
+	user_hold(&lab, &a, 2, "r", EX, DLM_LKF_VALBLK);
+	user_lock(&lab, &b, 3, "r", PR, DLM_LKF_VALBLK);
+	lab_run(&lab, 100);
+	leave();
+	left();
+	mig(lab_sent(&lab, DLM_MIG_LOCKRES_MSG, 1, 2, 0), &w);
+	cr_assert_eq(w.locks[1].flags, DLM_LKSB_GET_LVB);
+	user_unlock(&lab, &a, DLM_LKF_VALBLK, 9);
+	lab_run(&lab, 100);
+	cr_assert_eq(b.asts, 1);
+	cr_assert(b.has_lvb);
+	cr_assert_eq(b.lvb[0], 9);
+}
+
+/* Nobody has answered an ASSERT yet: who holds a lock holds a reference all the same. */
+Test(migrate, target_counts_the_holders_from_the_first)
+{
+	user_hold(&lab, &a, 2, "r", PR, 0);
+	user_hold(&lab, &b, 3, "r", PR, 0);
+	user_hold(&lab, &c, 4, "r", NL, 0);
+	leave();
+	lab_until(&lab, DLM_MIGRATE_REQUEST_MSG);
+	cr_assert(dlm_map_test(dlm_refs(lab_res(&lab, 2, "r")), 3));
+	cr_assert(dlm_map_test(dlm_refs(lab_res(&lab, 2, "r")), 4));
+	left();
+}
