@@ -76,6 +76,67 @@ big() {
 	ok "big: fsck.ocfs2 finds nothing" vol_check
 }
 
+# Deaths among four: claim, hosts that die (by a function "strike"), hosts that live.
+deaths() {
+	local name=$1 dead=$2 live=$3 n m
+	for n in $dead $live; do load_start "$n"; done
+	# shellcheck disable=SC2086
+	ok "$name: all work" load_works $dead $live
+	strike
+	for n in $live; do
+		for m in $dead; do
+			ok "$name: host $n sees the end of host $m" wait_until $((2 * dead_s)) recovered_on "$n" "$m"
+		done
+		ok "$name: host $n goes on" load_works "$n"
+	done
+	for n in $live; do
+		for m in $dead; do
+			ok "$name: host $n has what host $m was promised" load_check "$m" "$n"
+		done
+		is "$name: host $n saw no error" "$(load_stop "$n")" ""
+	done
+	for m in $dead; do ok "$name: host $m mounts again" vol_mount "$m"; done
+	for m in $dead; do ok "$name: host $m has what it was promised" load_check "$m" "$m"; done
+}
+died_seen() { # host: it has been told of one more death
+	[ "$(grep -c "a node died with" "$work/log$1")" -gt "$deaths_seen" ]
+}
+four() {
+	local pid
+	ok "four: a volume is made" vol_make v4.img 400M || return
+	ok "four: all mount" vol_mount_all 4 || return
+	load_dirs 1 2 3 4
+	strike() { ok "host 3 is killed" host_kill 3; }
+	deaths "one of four" 3 "1 2 4"
+	strike() { ok "host 1 is killed" host_kill 1; ok "host 4 is killed" host_kill 4; }
+	deaths "two at once" "1 4" "2 3"
+	# Whoever recovers dies, too: as soon as it is told of the first death.
+	strike() {
+		deaths_seen=$(grep -c "a node died with" "$work/log2")
+		ok "host 1 is killed" host_kill 1
+		ok "host 2 is told" wait_until $dead_s died_seen 2
+		ok "host 2 is killed, too" host_kill 2
+	}
+	deaths "death in a recovery" "1 2" "3 4"
+	for n in 1 2 3; do load_start $n; done
+	ok "host 4 unmounts, and is killed meanwhile" eval '
+		pid=$(host_pid 4); umount "$work/m4" & sleep 0.1; kill -9 $pid 2>/dev/null; wait $!
+		wait_until 10 no_daemon 4; umount -l "$work/m4" 2>/dev/null; true'
+	ok "the others go on" load_works 1 2 3
+	ok "host 4 mounts, and is killed meanwhile" eval '
+		vol_mount 4 & sleep $((RANDOM % 3 + 6)); pid=$(host_pid 4); kill -9 $pid; wait $!
+		wait_until 10 no_daemon 4; umount -l "$work/m4" 2>/dev/null; true'
+	ok "the others go on" load_works 1 2 3
+	sleep $dead_s
+	ok "and later" load_works 1 2 3
+	for n in 1 2 3; do is "host $n saw no error" "$(load_stop $n)" ""; done
+	ok "host 4 mounts again" vol_mount 4
+	for n in 1 2 3 4; do ok "host 4 has what host $n was promised" load_check $n 4; done
+	ok "four: all unmount" vol_umount_all 4
+	ok "four: fsck.ocfs2 finds nothing" vol_check
+	ok "four: no orphan is left" no_orphans
+}
+
 ok "hosts are up" hosts_up 4
-for part in ${PARTS:-two big}; do $part; done
+for part in ${PARTS:-two big four}; do $part; done
 echo "# seed=$seed"
