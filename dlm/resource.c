@@ -306,8 +306,8 @@ void dlm_purge_run(struct dlm_domain *dom)
 
 	/* The oldest list is the one that the next tick fills. */
 	for (uint32_t i = 1; i <= (all ? DLM_PURGE_LISTS : 1u); i++)
-		cds_list_for_each_entry_safe(res, next, &dom->purge[(dom->tick + i) % DLM_PURGE_LISTS],
-					     work)
+		cds_list_for_each_entry_safe(
+			res, next, &dom->purge[(dom->tick + i) % DLM_PURGE_LISTS], work)
 			purge_one(res);
 }
 

@@ -113,8 +113,8 @@ static void pump(struct bench_core *b)
 			struct msg *m = &b->ring[b->head++ % RING];
 			node_t from = m->from;
 			uint64_t token = m->token;
-			struct dlm_reply r = dlm_message(b->n[m->to].dlm, from, m->key, m->type, m->payload,
-							 m->len);
+			struct dlm_reply r = dlm_message(b->n[m->to].dlm, from, m->key, m->type,
+							 m->payload, m->len);
 
 			dlm_sent(b->n[from].dlm, token, r.sys_status == 1 ? -92 : 0, r.status);
 			any = true;

@@ -69,7 +69,8 @@ static void core(struct options *o)
 	       o->resources, many / few);
 	say("memory of a resource with a lock", bytes, "bytes");
 	say("convert NL-PR-EX-NL, 1 resource", bench_convert(1, o->seconds), "conversions/s");
-	say("convert NL-PR-EX-NL, many", bench_convert(o->resources, o->seconds), "conversions/s");
+	say("convert NL-PR-EX-NL, many", bench_convert(o->resources, o->seconds),
+	    "conversions/s");
 	say("simulated remote lock+unlock", bench_simulated_remote(o->seconds), "pairs/s");
 	promise(o, "pairs/s of at least 2000000", few, few >= 2e6);
 	promise(o, "many: a third of 2000000 at least", many, many >= 2e6 / 3);

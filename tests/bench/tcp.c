@@ -32,7 +32,9 @@ enum { OWNER = 1, ASKER = 2, PORT = 7777, RESOURCES = 256, UNDER_WAY = 64, LIMIT
 /* 127.x.y.n, of this run alone. */
 static uint32_t addr_of(pid_t run, unsigned int n)
 {
-	return 127u << 24 | (1 + ((unsigned int)run >> 8) % 250) << 16 | ((unsigned int)run & 0xff) << 8 | n;
+	unsigned int r = (unsigned int)run;
+
+	return 127u << 24 | (1 + (r >> 8) % 250) << 16 | (r & 0xff) << 8 | n;
 }
 
 /* ---- the raw ping-pong ---------------------------------------------------------------- */
@@ -263,7 +265,8 @@ static void node_init(struct node *n, node_t self)
 		.quorum_delay_ms = net_quorum_delay_ms(NET_THRESHOLD_DEFAULT),
 		.handshake = { .version = NET_PROTO_VERSION, .connector_id = 1,
 			       .heartbeat_ms = net_write_timeout_ms(NET_THRESHOLD_DEFAULT),
-			       .idle_ms = NET_IDLE_MS_DEFAULT, .keepalive_ms = NET_KEEPALIVE_MS_DEFAULT,
+			       .idle_ms = NET_IDLE_MS_DEFAULT,
+			       .keepalive_ms = NET_KEEPALIVE_MS_DEFAULT,
 			       .reconnect_ms = 100 },
 	};
 
@@ -271,8 +274,8 @@ static void node_init(struct node *n, node_t self)
 	if (net_nodes_new(&n->nodes))
 		bench_die("no node table");
 	for (unsigned int i = OWNER; i <= ASKER; i++) {
-		struct net_node row = { .number = (node_t)i, .port = PORT, .addr = addr_of(n->run, i),
-					.local = i == self };
+		struct net_node row = { .number = (node_t)i, .port = PORT,
+					.addr = addr_of(n->run, i), .local = i == self };
 
 		snprintf(row.name, sizeof(row.name), "node%u", i);
 		if (net_nodes_add(n->nodes, &row, NULL))

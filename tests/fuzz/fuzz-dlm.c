@@ -74,7 +74,8 @@ static void tr_timer_clear(void *ctx, uint64_t id)
 		if (z->timers[i] != id)
 			continue;
 		z->nr_timers--;
-		memmove(&z->timers[i], &z->timers[i + 1], (z->nr_timers - i) * sizeof(z->timers[0]));
+		memmove(&z->timers[i], &z->timers[i + 1],
+			(z->nr_timers - i) * sizeof(z->timers[0]));
 		return;
 	}
 }
@@ -205,8 +206,9 @@ static void message(struct fuzzed *z, struct bytes_in *in)
 	copy = malloc(len ? len : 1); /* of its size, for the sanitizer */
 	FUZZ_CHECK(copy);
 	memcpy(copy, p, len);
-	r = dlm_message(z->dlm, from, dlm_msg_membership(type) ? DLM_MEMBER_KEY : dlm_domain_key(DOMAIN),
-			type, copy, len);
+	r = dlm_message(z->dlm, from,
+			dlm_msg_membership(type) ? DLM_MEMBER_KEY : dlm_domain_key(DOMAIN), type,
+			copy, len);
 	free(copy);
 	FUZZ_CHECK(r.sys_status <= 2);
 	if (r.written_token) {
@@ -268,7 +270,8 @@ static void node_event(struct fuzzed *z, struct bytes_in *in)
 		else
 			dlm_node_up(z->dlm, node);
 	} else if (dlm_map_test(&z->dlm->live, node)) {
-		for (unsigned int i = z->head; i != z->tail; i++) { /* all that is open to it fails */
+		/* All that is open to it fails first. */
+		for (unsigned int i = z->head; i != z->tail; i++) {
 			if (z->open[i % SENDS].to == node)
 				dlm_sent(z->dlm, z->open[i % SENDS].token, -EHOSTDOWN, 0);
 		}
@@ -317,7 +320,8 @@ static void record(struct fuzzed *z, struct bytes_in *in)
 static void start(struct fuzzed *z)
 {
 	struct dlm_config cfg = { .self = 1, .proto_minor = 3, .purge_ms = 8000 };
-	struct dlm_domain_config dc = { .name = DOMAIN, .fs_major = 1, .ops = &domain_ops, .ctx = z };
+	struct dlm_domain_config dc = { .name = DOMAIN, .fs_major = 1, .ops = &domain_ops,
+					.ctx = z };
 	struct dlm_domain *dom;
 
 	z->dlm = dlm_new(&cfg, &transport, z);

@@ -36,9 +36,9 @@
 static void section(struct sim_user *u, struct sim_res *r, int mode)
 {
 	if (u->section && u->block != r->block)
-		world_fail(u->w, "r%d.%u: n%d u%d read block version %llu under %s, it is %llu now", u->res,
-			   u->gen, u->n->id, u->id, (unsigned long long)u->block, dlm_mode_name(u->view),
-			   (unsigned long long)r->block);
+		world_fail(u->w, "r%d.%u: n%d u%d read block version %llu under %s, it is %llu now",
+			   u->res, u->gen, u->n->id, u->id, (unsigned long long)u->block,
+			   dlm_mode_name(u->view), (unsigned long long)r->block);
 	if (u->section && u->view == DLM_MODE_EX && mode != DLM_MODE_EX) {
 		r->block++;
 		u->w->sections++;
@@ -304,8 +304,8 @@ static void walk(void *ctx, const struct dlm_dump_res *res, const struct dlm_dum
 	r->owners[k->n->id >> 3] |= (uint8_t)(1u << (k->n->id & 7));
 	sim_each_node (i, k->w)
 		if (i != k->n->id && has(r->owners, (node_t)i))
-			world_fail(k->w, "r%d.%u has two owners: n%d and n%d", k->res, k->gen, k->n->id,
-				   i);
+			world_fail(k->w, "r%d.%u has two owners: n%d and n%d", k->res, k->gen,
+				   k->n->id, i);
 }
 
 static size_t read_books(struct sim_node *n)

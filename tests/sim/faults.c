@@ -119,7 +119,8 @@ static void chaos(struct sim_world *w)
 	} else if (a != b) {
 		net_stall(w, a, b, ms * SIM_MS);
 		if (w->opt.cuts && rng_percent(&w->rng, 40))
-			world_at(w, ms * SIM_MS / 2, EV_CUT, SIM_WORLD, NULL, 1u << 16 | (uint64_t)a << 8 | b);
+			world_at(w, ms * SIM_MS / 2, EV_CUT, SIM_WORLD, NULL,
+				 1u << 16 | (uint64_t)a << 8 | b);
 	}
 }
 

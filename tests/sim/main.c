@@ -22,8 +22,8 @@
 
 static const char usage[] =
 	"usage: sim [--nodes N] [--seed S | --seeds A-B] [--steps M] [--users U] [--resources R]\n"
-	"           [--no-leave] [--cuts] [--kills] [--murder] [--chaos] [--skip A-B,C-D] [--fail-alloc N | each]\n"
-	"           [--no-check] [--no-shrink] [--twice] [--trace] [--time]\n";
+	"           [--no-leave] [--cuts] [--kills] [--murder] [--chaos] [--skip A-B,C-D]\n"
+	"           [--fail-alloc N | each] [--no-check] [--no-shrink] [--twice] [--trace] [--time]\n";
 
 struct totals {
 	uint64_t steps, messages, asts, basts, puts, zero_reads, cancels_won, cancels_lost, joins,
@@ -224,10 +224,11 @@ static uint64_t fail_each(struct sim_options opt, uint64_t *runs)
 			abort();
 		++*runs;
 		over = WIFEXITED(status) && WEXITSTATUS(status) == SIM_UNREACHED;
-		if (over || (WIFEXITED(status) && (!WEXITSTATUS(status) || WEXITSTATUS(status) == SIM_STOPPED)))
+		if (WIFEXITED(status) && (over || WEXITSTATUS(status) == 0 ||
+					  WEXITSTATUS(status) == SIM_STOPPED))
 			continue;
-		printf("FAILED seed=%" PRIu64 ": allocation %" PRIu64 " fails, status %x\n", opt.seed, n,
-		       (unsigned int)status);
+		printf("FAILED seed=%" PRIu64 ": allocation %" PRIu64 " fails, status %x\n",
+		       opt.seed, n, (unsigned int)status);
 		bad++;
 	}
 	return bad;
@@ -250,8 +251,8 @@ int main(int argc, char **argv)
 
 		if (a.each_alloc) {
 			bad += fail_each(a.opt, &runs);
-			printf("seed=%" PRIu64 ": %" PRIu64 " runs, an allocation fails in each\n", a.opt.seed,
-			       runs);
+			printf("seed=%" PRIu64 ": %" PRIu64 " runs, an allocation fails in each\n",
+			       a.opt.seed, runs);
 			if (a.opt.seed == a.last)
 				break;
 			continue;

@@ -13,7 +13,8 @@ static void on_joined(void *ctx, struct dlm_domain *dom, int err, const char *wh
 	struct sim_world *w = n->w;
 
 	trace(w, "n%d joined %d %s", n->id, err, why);
-	if (err == -ETIMEDOUT && (w->opt.nodes > 64 || w->opt.chaos)) { /* one at a time: that takes long */
+	/* They join one at a time: many, or over slow links, take long. */
+	if (err == -ETIMEDOUT && (w->opt.nodes > 64 || w->opt.chaos)) {
 		n->state = NODE_OUT;
 		world_at(w, rng_range(&w->rng, 0, 5000) * SIM_MS, EV_NODE, n->id, NULL, 0);
 		return;

@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,12 +28,14 @@ struct search {
 
 void say_command(const struct sim_options *o)
 {
-	printf("sim --nodes %d --users %d --resources %d --steps %" PRIu64 " --seed %" PRIu64 "%s%s%s%s",
+	printf("sim --nodes %d --users %d --resources %d --steps %" PRIu64 " --seed %" PRIu64
+	       "%s%s%s%s",
 	       o->nodes, o->users, o->resources, o->steps, o->seed, o->no_leave ? " --no-leave" : "",
 	       o->cuts ? " --cuts" : "", o->murder ? " --murder" :
 	       o->kills ? " --kills" : "", o->chaos ? " --chaos" : "");
 	for (int i = 0; i < o->skips; i++)
-		printf("%s%" PRIu64 "-%" PRIu64, i ? "," : " --skip ", o->skip[i].lo, o->skip[i].hi);
+		printf("%s%" PRIu64 "-%" PRIu64, i ? "," : " --skip ", o->skip[i].lo,
+		       o->skip[i].hi);
 	if (o->fail_alloc)
 		printf(" --fail-alloc %" PRIu64, o->fail_alloc);
 	printf(" --trace\n");
@@ -65,7 +68,8 @@ static uint64_t try_it(struct search *s, const struct sim_options *opt)
 	if (read(fd[0], &steps, sizeof(steps)) != sizeof(steps))
 		steps = 0;
 	close(fd[0]);
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || (WIFEXITED(status) && !WEXITSTATUS(status)))
+	if (pid < 0 || waitpid(pid, &status, 0) != pid ||
+	    (WIFEXITED(status) && !WEXITSTATUS(status)))
 		return 0;
 	return 1 + steps;
 }
@@ -82,20 +86,23 @@ static bool accept(struct search *s, struct sim_options opt)
 	return true;
 }
 
-static void less_of(struct search *s, int *what, int least)
+/* The best so far with another number of what, which points into it. */
+static bool accept_with(struct search *s, const int *what, int number)
 {
-	struct sim_options opt;
+	struct sim_options opt = s->best;
+	size_t at = (size_t)((const char *)what - (const char *)&s->best);
 
+	memcpy((char *)&opt + at, &number, sizeof(number));
+	return accept(s, opt);
+}
+
+static void less_of(struct search *s, const int *what, int least)
+{
 	while (*what > least) {
-		opt = s->best;
-		*(int *)((char *)&opt + ((char *)what - (char *)&s->best)) = *what > 2 * least ? *what / 2 :
-											*what - 1;
-		if (!accept(s, opt)) {
-			opt = s->best;
-			--*(int *)((char *)&opt + ((char *)what - (char *)&s->best));
-			if (!accept(s, opt))
-				break;
-		}
+		if (*what > 2 * least && accept_with(s, what, *what / 2))
+			continue;
+		if (!accept_with(s, what, *what - 1))
+			break;
 	}
 }
 
