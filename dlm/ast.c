@@ -144,6 +144,18 @@ void dlm_queue_bast(struct dlm_lock *lock, int mode)
 
 /* ---- delivery ------------------------------------------------------------------------ */
 
+/* It has not been handled, or may not have been: first, as it was. */
+static void deliver_first(struct dlm_lock *lock, uint8_t kind, uint8_t flags)
+{
+	if (!lock || kind == SENDING_BAST || (lock->flags & DLM_LOCK_AST))
+		return;
+	if (kind == SENDING_AST_GET)
+		lock->lksb |= DLM_LKSB_GET_LVB;
+	lock->flags |= DLM_LOCK_AST | flags;
+	cds_list_del(&lock->item);
+	cds_list_add(&lock->item, &lock->res->deliver);
+}
+
 static void delivered(void *arg, node_t node, int err, int32_t status)
 {
 	struct dlm_res *res = arg;
@@ -156,13 +168,12 @@ static void delivered(void *arg, node_t node, int err, int32_t status)
 	res->sending = NULL;
 	if (err && !dlm_peer_gone(dom, node, err)) {
 		dlm_stall(res);
-		if (lock && kind != SENDING_BAST && !(lock->flags & DLM_LOCK_AST)) {
-			if (kind == SENDING_AST_GET)
-				lock->lksb |= DLM_LKSB_GET_LVB;
-			lock->flags |= DLM_LOCK_AST | DLM_LOCK_RESEND;
-			cds_list_del(&lock->item);
-			cds_list_add(&lock->item, &res->deliver); /* first, as it was */
-		}
+		deliver_first(lock, kind, DLM_LOCK_RESEND);
+	} else if (!err && res->assert &&
+		   (status == DLM_RECOVERING || status == DLM_MIGRATING)) {
+		/* A migration from here failed by a death; it is being told (8.5). */
+		dlm_stall(res);
+		deliver_first(lock, kind, 0);
 	} else if (!err && (status == DLM_RECOVERING || status == DLM_MIGRATING)) {
 		char why[120];
 

@@ -233,6 +233,7 @@ struct dlm_domain {
 		bool served;   /* new_master (the last one) has asked for our locks */
 		bool kick;     /* dlm_reco_look() at the end of this input */
 		bool won;      /* `lock` is granted, and not used yet */
+		bool leavers;  /* a dead node was leaving: it may have handed over */
 		node_t redo;   /* may have to be recovered again: see reco_peer.c */
 		uint8_t insisted;	/* announcements refused for its sake */
 		struct dlm_lock *lock;	/* on $RECOVERY */
@@ -706,6 +707,8 @@ void dlm_handover_settle(struct dlm_res *res);
 
 /* Owner died or is unknown: RECOVERING, requests of this node as dlm.md 9.6 says. */
 void dlm_res_to_recovery(struct dlm_res *res);
+/* May a resource have been handed over by a node that was leaving, when a node died? */
+bool dlm_reco_moved(const struct dlm_domain *dom);
 /* Nobody else is left: own everything that has no owner, and end all waiting. */
 void dlm_recover_alone(struct dlm_domain *dom);
 /* Is it recovered in the round of this dead node? */
@@ -733,6 +736,8 @@ void dlm_elect_drop(struct dlm_res *res);
 void dlm_elect_release(struct dlm_domain *dom);
 /* ACTIVE off: lock and convert calls go on. */
 void dlm_reco_calm(struct dlm_domain *dom);
+/* A recovery master says that this node is dead. */
+void dlm_reco_notice(struct dlm_domain *dom, node_t dead);
 struct dlm_reply dlm_begin_reco_handler(struct dlm_domain *dom, node_t from, node_t dead);
 
 /* -- reco_master.c: what it does -- */

@@ -566,8 +566,10 @@ bool dlm_migrate_node_gone(struct dlm_res *res, node_t node, bool died)
 		if (mig->target != node)
 			return true;
 		undo(res);
-		if (told && died) /* it may have told others that it is the owner */
-			dlm_assert_all(res, DLM_ASSERT_REQUERY);
+		/* It may have told others that it is the owner. Who has not noticed its death
+		 * refuses, and is told again; a REQUERY would be ignored there. */
+		if (told && died)
+			dlm_assert_all(res, DLM_ASSERT_MLE_CLEANUP);
 		return true;
 	}
 	if (mig->phase == MIG_RECV && mig->old == node && died) {

@@ -20,8 +20,9 @@ struct ask {
 	struct dlm_domain *dom;
 	struct dlm_name name;
 	struct dlm_map open, retry;
-	bool claimed; /* a living node owns it */
+	bool claimed; /* a living node owns it, or one whose round is still to come */
 	bool over;
+	bool tell; /* who sent it without an owner cannot know who gets it */
 	struct dlm_tm tm;
 };
 
@@ -36,14 +37,14 @@ static void place_converting(struct dlm_lock *lock, struct dlm_res *res)
 		dlm_lock_move(lock, res, DLM_LIST_CONVERTING);
 }
 
-static struct ask *asked_for(struct dlm_res *res)
+static struct ask *asked_for(struct dlm_domain *dom, const struct dlm_name *name)
 {
 	struct ask *ask;
 
-	if (!res->dom->reco.lead)
+	if (!dom->reco.lead)
 		return NULL;
-	cds_list_for_each_entry(ask, dlm_reco_asks(res->dom), link)
-		if (dlm_name_equal(&ask->name, &res->name))
+	cds_list_for_each_entry(ask, dlm_reco_asks(dom), link)
+		if (dlm_name_equal(&ask->name, name))
 			return ask;
 	return NULL;
 }
@@ -57,7 +58,7 @@ void dlm_reco_claim(struct dlm_res *res)
 	res->state |= DLM_RES_RECOVERING;
 	if (dlm_is_self(dom, res->owner))
 		return;
-	if (!asked_for(res)) { /* else its value has been looked at, and locks have come */
+	if (!asked_for(dom, &res->name)) { /* else its value has been looked at, and locks have come */
 		dlm_lvb_adopt(res);
 		dlm_refs_drop(res);
 	}
@@ -108,6 +109,13 @@ static void ask_over(struct ask *ask)
 	dlm_reco_collected(dom);
 }
 
+/* The migration was nearly over, and its target died as well: in that one's round. */
+static bool owned_by_other_dead(const struct dlm_domain *dom, int32_t status)
+{
+	return status >= 0 && status < NODE_MAX && status != dom->reco.dead_node &&
+	       dlm_map_test(&dom->recovery, (node_t)status);
+}
+
 static void asked(void *arg, node_t node, int err, int32_t status)
 {
 	struct ask *ask = arg;
@@ -120,6 +128,8 @@ static void asked(void *arg, node_t node, int err, int32_t status)
 		if (!ask->tm.id)
 			dlm_tm_set(ask->dom, &ask->tm, LINK_MS);
 	} else if (!err && status == node) {
+		ask->claimed = true;
+	} else if (!err && owned_by_other_dead(ask->dom, status)) {
 		ask->claimed = true;
 	}
 	ask_over(ask);
@@ -146,23 +156,30 @@ static void ask_again(void *arg)
 	ask_over(ask);
 }
 
-static void ask_all(struct dlm_res *res)
+static struct ask *ask_new(struct dlm_res *res)
 {
 	struct dlm_domain *dom = res->dom;
-	struct ask *ask = asked_for(res);
+	struct ask *ask = dlm_xalloc(dom->dlm, sizeof(*ask));
 
-	if (ask)
-		return;
-	dlm_lvb_adopt(res);
-	dlm_refs_drop(res);
-	ask = dlm_xalloc(dom->dlm, sizeof(*ask));
 	ask->dom = dom;
 	ask->name = res->name;
 	dlm_tm_init(&ask->tm, ask_again, ask);
 	cds_list_add_tail(&ask->link, dlm_reco_asks(dom));
+	return ask;
+}
+
+static struct ask *ask_all(struct dlm_res *res)
+{
+	struct dlm_domain *dom = res->dom;
+	struct ask *ask;
+
+	dlm_lvb_adopt(res);
+	dlm_refs_drop(res);
+	ask = ask_new(res);
 	dlm_map_for_each(n, &dom->members)
 		if (!dlm_is_self(dom, n))
 			ask_one(ask, n);
+	return ask;
 }
 
 bool dlm_reco_asking(struct cds_list_head *asks)
@@ -196,7 +213,7 @@ void dlm_reco_asks_over(struct dlm_domain *dom, struct cds_list_head *asks, bool
 	struct dlm_res *res;
 
 	cds_list_for_each_entry_safe(ask, next, asks, link) {
-		res = tell && !ask->claimed ? dlm_res_visible(dom, &ask->name) : NULL;
+		res = tell && ask->tell && !ask->claimed ? dlm_res_visible(dom, &ask->name) : NULL;
 		if (res && dlm_is_self(dom, res->owner))
 			dlm_assert_all(res, DLM_ASSERT_REQUERY);
 		dlm_sends_forget(dom->dlm, ask);
@@ -214,7 +231,7 @@ void dlm_reco_claim_own(struct dlm_domain *dom)
 		if (!(res->state & DLM_RES_RECOVERING))
 			continue;
 		if (res->owner == NODE_NONE)
-			ask_all(res);
+			ask_all(res)->tell = true;
 		else if (dlm_reco_concerns(res, dom->reco.dead_node))
 			dlm_reco_claim(res);
 	}
@@ -255,6 +272,39 @@ static void take(struct dlm_res *res, const struct dlm_wire_mig_lock *l, const u
 	dlm_lvb_from_migrate(res, l, lvb);
 }
 
+/*
+ * The resource that takes what m says; NULL: nothing is to be taken. One that this node has
+ * no copy of hears nothing from an owner that lives, be it the old one of a migration whose
+ * target died, or the target: so the members are asked about it, too.
+ */
+static struct dlm_res *taker(struct dlm_domain *dom, const struct dlm_wire_mig *m,
+			     struct dlm_res *res)
+{
+	struct ask *ask = asked_for(dom, &m->name);
+	bool stranger = !res;
+
+	if (ask && ask->claimed && (!res || res->owner == NODE_NONE))
+		return NULL;
+	if (!res) {
+		res = dlm_res_new(dom, &m->name);
+		if (!res)
+			return NULL;
+		res->state = DLM_RES_RECOVERING;
+	}
+	res->state |= DLM_RES_RECOVERING;
+	if (!ask && (m->master == NODE_NONE || (stranger && dlm_reco_moved(dom)))) {
+		bool known = dlm_is_self(dom, res->owner);
+
+		ask = known ? ask_new(res) : ask_all(res);
+		ask->over = known;
+	}
+	if (ask)
+		ask->tell |= m->master == NODE_NONE;
+	if (!ask || ask->over)
+		dlm_reco_claim(res);
+	return res;
+}
+
 struct dlm_reply dlm_reco_data_handler(struct dlm_domain *dom, node_t from,
 				       const struct dlm_wire_mig *m)
 {
@@ -268,18 +318,9 @@ struct dlm_reply dlm_reco_data_handler(struct dlm_domain *dom, node_t from,
 			dlm_assert_all(res, DLM_ASSERT_REQUERY);
 		return dlm_reply_status(0); /* it lives: its owner tells, or is told of */
 	}
-	if (!res) {
-		res = dlm_res_new(dom, &m->name);
-		if (!res)
-			return dlm_reply_status(-EINVAL);
-		res->state = DLM_RES_RECOVERING;
-	}
-	if (m->master != NODE_NONE || dlm_is_self(dom, res->owner)) {
-		dlm_reco_claim(res);
-	} else {
-		res->state |= DLM_RES_RECOVERING;
-		ask_all(res);
-	}
+	res = taker(dom, m, res);
+	if (!res)
+		return dlm_reply_status(0);
 	for (unsigned int i = 0; i < m->num_locks; i++)
 		take(res, &m->locks[i], m->lvb);
 	dlm_res_usage(res);

@@ -197,6 +197,14 @@ static bool refused(struct dlm_domain *dom, node_t from, node_t dead)
 	return goes_first(dom, dead);
 }
 
+/* Others say so, whatever our heartbeat says. */
+void dlm_reco_notice(struct dlm_domain *dom, node_t dead)
+{
+	dlm_map_set(&dom->live, dead);
+	dlm_map_set(&dom->members, dead);
+	dlm_domain_node_down(dom, dead);
+}
+
 struct dlm_reply dlm_begin_reco_handler(struct dlm_domain *dom, node_t from, node_t dead)
 {
 	bool again = dom->reco.new_master == from && dom->reco.dead_node == dead;
@@ -207,11 +215,8 @@ struct dlm_reply dlm_begin_reco_handler(struct dlm_domain *dom, node_t from, nod
 		return dlm_reply_status(-EAGAIN);
 	if (dlm_reco_announcing(dom))
 		dlm_reco_lead_drop(dom);
-	if (!dlm_map_test(&dom->recovery, dead)) {
-		dlm_map_set(&dom->live, dead);
-		dlm_map_set(&dom->members, dead);
-		dlm_domain_node_down(dom, dead);
-	}
+	if (!dlm_map_test(&dom->recovery, dead))
+		dlm_reco_notice(dom, dead);
 	dom->reco.new_master = from;
 	dom->reco.dead_node = dead;
 	dom->reco.insisted = 0;

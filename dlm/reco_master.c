@@ -22,6 +22,7 @@
 #define LINK_MS 200
 #define AGAIN_MS 100
 #define ROTATE 3
+#define TELL_TRIES 30
 
 enum phase { RECO_ANNOUNCE, RECO_COLLECT, RECO_FINAL1, RECO_FINAL2 };
 
@@ -36,6 +37,7 @@ struct dlm_reco {
 	struct dlm_map want;  /* COLLECT: its locks are not complete */
 	struct dlm_map given_up; /* COLLECT: its locks are not taken any more */
 	unsigned int refusals; /* of the announcement */
+	unsigned int waits;    /* for migrations to tell */
 	struct cds_list_head asks; /* reco_data.c */
 	struct dlm_tm tm;
 };
@@ -157,7 +159,7 @@ static bool collected(struct dlm_reco *job)
 
 	if (!dlm_map_empty(&job->want) || dlm_reco_asking(&job->asks))
 		return false;
-	if (dlm_reco_telling(dom)) {
+	if (dlm_reco_telling(dom) && job->waits < TELL_TRIES) {
 		if (!job->tm.id)
 			dlm_tm_set(dom, &job->tm, AGAIN_MS);
 		return false;
@@ -308,6 +310,7 @@ static void timer(void *arg)
 	struct dlm_reco *job = arg;
 	struct dlm_map again = job->retry;
 
+	job->waits += job->phase == RECO_COLLECT && dlm_map_empty(&again);
 	dlm_map_for_each(n, &again)
 		tell(job, n);
 	step(job);

@@ -15,8 +15,9 @@
  * others have had stage 1. If it dies there, then here its round counts as complete. But
  * others may lack it: they insist that the same dead node goes first (reco_elect.c), and in
  * that round we report, with what is left of the dead node, what that stage 1 gave to the
- * dead recovery master (DLM_RES_REDO). If nobody insists, all have had stage 1, and those
- * resources are what they seem: the dead recovery master's, recovered in its round.
+ * dead recovery master (DLM_RES_REDO). Whoever has had stage 2 does the same, so that a
+ * round that is repeated finds all of a resource's locks in either order. With the next
+ * member that joins the last round is history.
  */
 #include "dlm/dlm_int.h"
 
@@ -207,9 +208,8 @@ bool dlm_reco_telling(struct dlm_domain *dom)
 		if (res->mig && res->mig->phase >= MIG_RECV &&
 		    !dlm_map_test(&dom->members, res->mig->old))
 			return true;
-		for (struct dlm_assert *job = res->assert; job; job = job->next)
-			if (job->flags & DLM_ASSERT_REQUERY)
-				return true;
+		if (res->assert)
+			return true;
 	}
 	return false;
 }
@@ -218,7 +218,8 @@ bool dlm_reco_telling(struct dlm_domain *dom)
 
 static bool in_another_round(const struct dlm_domain *dom, node_t from, node_t dead)
 {
-	if (dom->reco.finalize || !dlm_map_test(&dom->recovery, dead))
+	if (dom->reco.finalize || dlm_is_self(dom, dead) || dead == from ||
+	    dlm_map_test(&dom->members, dead))
 		return true;
 	if (dom->reco.lead)
 		return !dlm_reco_announcing(dom);
@@ -234,6 +235,8 @@ struct dlm_reply dlm_lock_request_handler(struct dlm_domain *dom, node_t from, n
 		return dlm_reply_status(-ENOMEM); /* "ask again" */
 	if (dlm_reco_announcing(dom))
 		dlm_reco_lead_drop(dom);
+	if (!dlm_map_test(&dom->recovery, dead))
+		dlm_reco_notice(dom, dead); /* we were joining when it announced itself */
 	dom->reco.new_master = from; /* it has announced itself to all, whoever else did */
 	dom->reco.dead_node = dead;
 	dom->reco.served = true;

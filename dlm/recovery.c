@@ -16,6 +16,11 @@
 
 /* ---- requests of this node that the dead owner had (9.6) ------------------------------- */
 
+bool dlm_reco_moved(const struct dlm_domain *dom)
+{
+	return dom->reco.leavers || !dlm_map_empty(&dom->exiting);
+}
+
 static void settle_unlock(struct dlm_lock *lock)
 {
 	struct dlm_op *uop = lock->uop;
@@ -36,10 +41,14 @@ static void settle_cancel(struct dlm_lock *lock)
 		return;
 	dlm_send_forget(uop->dom->dlm, uop->token);
 	uop->token = 0;
-	if (uop->target)
+	if (uop->target && dlm_reco_moved(uop->dom)) {
+		uop->step = 0; /* a living owner may turn up, with the request: ask that one */
+		dlm_op_wake(uop);
+	} else if (uop->target) {
 		dlm_cancel_end(uop);
-	else
+	} else {
 		dlm_cancel_too_late(uop);
+	}
 }
 
 static void settle_request(struct dlm_lock *lock)
@@ -107,7 +116,6 @@ static void drop_dead_locks(struct dlm_res *res, node_t dead)
 /* $RECOVERY: nothing waits for it, and with its owner it is gone (7.6). */
 static void clean_reco_lock(struct dlm_res *res, node_t dead)
 {
-	struct dlm_domain *dom = res->dom;
 	struct dlm_lock *lock, *next;
 
 	dlm_assert_node_gone(res, dead);
@@ -118,8 +126,7 @@ static void clean_reco_lock(struct dlm_res *res, node_t dead)
 	cds_list_for_each_entry_safe(lock, next, &res->queue[DLM_LIST_GRANTED], q)
 		if (lock->node == dead)
 			dlm_lock_free(lock);
-	if (dlm_is_self(dom, res->owner))
-		dlm_ref_clear(res, dead);
+	dlm_ref_clear(res, dead);
 	dlm_res_touch(res);
 }
 
@@ -215,11 +222,12 @@ void dlm_reco_over(struct dlm_domain *dom, node_t dead)
 	dom->reco.new_master = NODE_NONE;
 	dom->reco.finalize = false;
 	dom->reco.served = false;
-	dom->reco.redo = NODE_NONE;
+	dom->reco.redo = dead;
 	dom->reco.insisted = 0;
 	dom->reco.kick = true;
 	dlm_reco_send_drop(dom);
 	if (dlm_map_empty(&dom->recovery)) {
+		dom->reco.leavers = false;
 		dlm_reco_calm(dom);
 		dlm_mle_recovered(dom);
 	}
@@ -254,7 +262,6 @@ static void master_gone(struct dlm_domain *dom)
 	dlm_reco_send_drop(dom);
 	if (dom->reco.finalize) { /* its round counts as complete */
 		dlm_reco_over(dom, dead);
-		dom->reco.redo = dead;
 	} else {
 		dom->reco.new_master = NODE_NONE; /* dead_node stays, it goes first */
 	}
@@ -267,6 +274,7 @@ void dlm_member_died(struct dlm_domain *dom, node_t node)
 	dlm_fx_evicted(dom, node);
 	dlm_map_clear(&dom->live, node);
 	dlm_map_clear(&dom->members, node);
+	dom->reco.leavers |= dlm_map_test(&dom->exiting, node);
 	dlm_map_clear(&dom->exiting, node);
 	/* Who is only joining has nothing to recover: those who let it in do. */
 	if (dlm_domain_up(dom))
@@ -287,6 +295,7 @@ void dlm_member_died(struct dlm_domain *dom, node_t node)
 
 void dlm_member_joined(struct dlm_domain *dom, node_t node)
 {
+	dom->reco.redo = NODE_NONE; /* no round is open: all had the end of the last one */
 	dlm_mle_node_joined(dom, node);
 }
 

@@ -160,6 +160,22 @@ void members_turn(struct sim_node *n)
 	}
 }
 
+static void explain_res(void *ctx, const struct dlm_dump_res *res, const struct dlm_dump_lock *lock)
+{
+	struct sim_world *w = ctx;
+	uint32_t gen = 0;
+	int r = -1;
+
+	if (lock) {
+		trace(w, "    %c n%d %s %llx%s", lock->queue, lock->node, dlm_mode_name(lock->mode),
+		      (unsigned long long)lock->cookie, lock->pending ? " pending" : "");
+		return;
+	}
+	sim_res_parse(res->name, res->name_len, &r, &gen);
+	trace(w, "  r%d.%u owner=%d state=%x refs=%02x%02x", r, gen, res->owner, res->state,
+	      res->refmap[0], res->refmap[1]);
+}
+
 void members_explain(struct sim_world *w)
 {
 	static const char *const states[] = {"out", "joining", "in", "draining", "leaving", "dead"};
@@ -170,6 +186,8 @@ void members_explain(struct sim_world *w)
 		const struct sim_node *n = &w->nodes[i];
 
 		trace(w, "n%d is %s", n->id, states[n->state]);
+		if (n->dom)
+			dlm_domain_dump(n->dom, explain_res, w);
 		for (int j = 0; j < w->opt.users; j++) {
 			const struct sim_user *u = &n->users[j];
 
