@@ -17,6 +17,7 @@ cmd_start() {
 	local dead=7 idle=30000 keepalive=2000 reconnect=2000
 	local disks=() dir mac tap cluster args=() i d nic
 	[ -n "$name" ] || usage_error "start NAME ..."
+	local again=("$@")
 	shift
 	while [ $# -gt 0 ]; do
 		case $1 in
@@ -110,6 +111,7 @@ o2lab.prefix=$prefix o2lab.life=${O2LAB_LIFE:-7200}" \
 	record_pid "$dir/pid" "$(cat "$dir/qemu.pid")" ||
 		die "$name died at once: $(cat "$dir/qemu.log")"
 	now_ms >"$dir/started"
+	declare -p again >"$dir/again"
 	[ -n "$online" ] || rm -f "$dir/o2cb"
 	if [ -n "$wait" ]; then
 		cmd_ready "$name"
@@ -134,15 +136,41 @@ check_conf() {
 		die "$1 has no node $2 with number ${3:-any} and address $4"
 }
 
-# ready NAME: waits until the guest is up, and brings its o2cb stack online.
-cmd_ready() {
-	local name=${1:?} dir end
-	dir=$(vm_dir "$name")
+# clock_ok NAME: the guest's clock goes about as fast as ours. On a machine that is very
+# busy while the guest measures its time stamp counter, it may go many times faster: the
+# guest's timeouts, its heartbeat's among them, then mean nothing.
+clock_ok() {
+	local up real
+	up=$(cmd_exec -t 60 "$1" 'cut -d" " -f1 /proc/uptime') || return 1
+	real=$(($(now_ms) - $(cat "$(vm_dir "$1")/started")))
+	up=$((10#${up/./} * 10))
+	[ "$up" -lt $((real * 3 / 2 + 2000)) ] && [ $((up * 4 + 8000)) -gt "$real" ]
+}
+
+wait_boot() {
+	local dir end
+	dir=$(vm_dir "$1")
 	end=$(($(now_ms) + ${O2LAB_BOOT_TIMEOUT:-120} * 1000))
 	until [ -e "$dir/share/ready" ]; do
-		vm_alive "$name" || die "$name died at boot: see '$me log $name'"
-		[ "$(now_ms)" -lt "$end" ] || die "$name is not up in time"
+		vm_alive "$1" || die "$1 died at boot: see '$me log $1'"
+		[ "$(now_ms)" -lt "$end" ] || die "$1 is not up in time"
 		nap 0.05
+	done
+}
+
+# ready NAME: waits until the guest is up, and brings its o2cb stack online.
+cmd_ready() {
+	local name=${1:?} dir tries=1 again
+	dir=$(vm_dir "$name")
+	wait_boot "$name"
+	until clock_ok "$name"; do
+		[ $tries -lt 4 ] || die "the clock of $name is wrong at every start"
+		tries=$((tries + 1))
+		note "the clock of $name is wrong; starting it anew"
+		. "$dir/again"
+		cmd_crash "$name"
+		cmd_start "${again[@]}" --no-wait
+		wait_boot "$name"
 	done
 	if [ -e "$dir/o2cb" ]; then
 		cmd_exec "$name" "cp /share/cluster.conf /etc/ocfs2/cluster.conf &&
