@@ -235,7 +235,8 @@ struct dlm_domain {
 		bool won;      /* `lock` is granted, and not used yet */
 		bool leavers;  /* a dead node was leaving: it may have handed over */
 		node_t redo;   /* may have to be recovered again: see reco_peer.c */
-		uint8_t insisted;	/* announcements refused for its sake */
+		node_t insist; /* goes first: see reco_elect.c */
+		uint8_t insisted; /* announcements refused for its sake */
 		struct dlm_lock *lock;	/* on $RECOVERY */
 		struct dlm_reco *lead;
 		struct dlm_reco_send *send;

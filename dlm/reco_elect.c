@@ -45,6 +45,7 @@ void dlm_elect_init(struct dlm_domain *dom)
 	dom->reco.dead_node = NODE_NONE;
 	dom->reco.new_master = NODE_NONE;
 	dom->reco.redo = NODE_NONE;
+	dom->reco.insist = NODE_NONE;
 	dlm_tm_init(&dom->reco.tm, timer, dom);
 }
 
@@ -162,6 +163,8 @@ void dlm_reco_look(struct dlm_domain *dom)
 	if (dom->reco.tm.id)
 		return;
 	dom->reco.active = true;
+	if (dom->reco.insist != NODE_NONE)
+		dom->reco.dead_node = dom->reco.insist;
 	if (dom->reco.dead_node == NODE_NONE)
 		dom->reco.dead_node = dlm_map_next(&dom->recovery, 0);
 	if (!dom->reco.lock)
@@ -177,8 +180,7 @@ void dlm_reco_look(struct dlm_domain *dom)
  */
 static bool goes_first(struct dlm_domain *dom, node_t dead)
 {
-	return dom->reco.served && dom->reco.new_master == NODE_NONE &&
-	       dom->reco.dead_node != NODE_NONE && dom->reco.dead_node != dead &&
+	return dom->reco.insist != NODE_NONE && dom->reco.insist != dead &&
 	       dom->reco.insisted++ < INSIST_MAX;
 }
 
@@ -186,15 +188,13 @@ static bool refused(struct dlm_domain *dom, node_t from, node_t dead)
 {
 	node_t self = dom->dlm->self;
 
-	if (dom->reco.finalize)
+	if (dom->reco.finalize || goes_first(dom, dead))
 		return true;
 	if (dom->reco.lead)
 		return !dlm_reco_announcing(dom) || self < from;
 	if (dom->reco.new_master == from)
 		return dom->reco.served && dom->reco.dead_node != dead;
-	if (dom->reco.new_master != NODE_NONE)
-		return dom->reco.served;
-	return goes_first(dom, dead);
+	return dom->reco.new_master != NODE_NONE && dom->reco.served;
 }
 
 /* Others say so, whatever our heartbeat says. */
@@ -219,7 +219,6 @@ struct dlm_reply dlm_begin_reco_handler(struct dlm_domain *dom, node_t from, nod
 		dlm_reco_notice(dom, dead);
 	dom->reco.new_master = from;
 	dom->reco.dead_node = dead;
-	dom->reco.insisted = 0;
 	if (!again)
 		dom->reco.served = false;
 	dlm_tm_clear(dom, &dom->reco.tm);

@@ -139,7 +139,6 @@ static void announced(struct dlm_reco *job)
 	struct dlm_domain *dom = job->dom;
 
 	dom->reco.new_master = dom->dlm->self;
-	dom->reco.insisted = 0;
 	dlm_map_set(&dom->recovery, dom->reco.dead_node); /* unless it was, see `redo` */
 	dlm_elect_release(dom);
 	log_info(dom->dlm->log, "dlm", "recovery begins domain=%s dead=%u", dom->cfg.name,
@@ -246,7 +245,7 @@ static void announce_refused(struct dlm_reco *job, node_t node)
 	node_t next;
 
 	tell_later(job, node, AGAIN_MS);
-	if (++job->refusals % ROTATE)
+	if (++job->refusals % ROTATE || dom->reco.insist != NODE_NONE)
 		return;
 	if (dom->reco.redo != NODE_NONE)
 		dlm_map_set(&dead, dom->reco.redo);

@@ -223,7 +223,10 @@ void dlm_reco_over(struct dlm_domain *dom, node_t dead)
 	dom->reco.finalize = false;
 	dom->reco.served = false;
 	dom->reco.redo = dead;
-	dom->reco.insisted = 0;
+	if (dead == dom->reco.insist || dead == NODE_NONE) {
+		dom->reco.insist = NODE_NONE;
+		dom->reco.insisted = 0;
+	}
 	dom->reco.kick = true;
 	dlm_reco_send_drop(dom);
 	if (dlm_map_empty(&dom->recovery)) {
@@ -263,7 +266,9 @@ static void master_gone(struct dlm_domain *dom)
 	if (dom->reco.finalize) { /* its round counts as complete */
 		dlm_reco_over(dom, dead);
 	} else {
-		dom->reco.new_master = NODE_NONE; /* dead_node stays, it goes first */
+		dom->reco.new_master = NODE_NONE; /* dead_node stays */
+		if (dom->reco.served)
+			dom->reco.insist = dead;
 	}
 }
 
