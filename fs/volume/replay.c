@@ -25,7 +25,7 @@ struct revoke {
 	uint32_t seq;
 };
 
-enum { WINDOW = 256, BATCH = 256 }; /* blocks */
+enum { WINDOW = 64, BATCH = 64 }; /* blocks */
 
 struct walk {
 	struct jfile *f;
