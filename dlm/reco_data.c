@@ -20,6 +20,7 @@ struct ask {
 	struct dlm_domain *dom;
 	struct dlm_name name;
 	struct dlm_map open, retry;
+	struct dlm_map named; /* whom members take for the owner */
 	bool claimed; /* a living node owns it, or one whose round is still to come */
 	bool over;
 	bool tell; /* who sent it without an owner cannot know who gets it */
@@ -86,6 +87,15 @@ void dlm_reco_yield(struct dlm_res *res)
 
 /* ---- who owns it? -------------------------------------------------------------------------- */
 
+/* The migration was nearly over, and the other one died as well: in that one's round. */
+static bool owned_by_other_dead(const struct ask *ask)
+{
+	dlm_map_for_each(n, &ask->named)
+		if (n != ask->dom->reco.dead_node && dlm_map_test(&ask->dom->recovery, n))
+			return true;
+	return false;
+}
+
 static void ask_over(struct ask *ask)
 {
 	struct dlm_domain *dom = ask->dom;
@@ -94,6 +104,7 @@ static void ask_over(struct ask *ask)
 	if (ask->over || !dlm_map_empty(&ask->open) || !dlm_map_empty(&ask->retry))
 		return;
 	ask->over = true;
+	ask->claimed |= owned_by_other_dead(ask);
 	res = dlm_res_find(dom, &ask->name);
 	if (res && (res->state & DLM_RES_RECOVERING) && res->owner == NODE_NONE) {
 		if (!ask->claimed) {
@@ -109,13 +120,6 @@ static void ask_over(struct ask *ask)
 	dlm_reco_collected(dom);
 }
 
-/* The migration was nearly over, and its target died as well: in that one's round. */
-static bool owned_by_other_dead(const struct dlm_domain *dom, int32_t status)
-{
-	return status >= 0 && status < NODE_MAX && status != dom->reco.dead_node &&
-	       dlm_map_test(&dom->recovery, (node_t)status);
-}
-
 static void asked(void *arg, node_t node, int err, int32_t status)
 {
 	struct ask *ask = arg;
@@ -129,8 +133,8 @@ static void asked(void *arg, node_t node, int err, int32_t status)
 			dlm_tm_set(ask->dom, &ask->tm, LINK_MS);
 	} else if (!err && status == node) {
 		ask->claimed = true;
-	} else if (!err && owned_by_other_dead(ask->dom, status)) {
-		ask->claimed = true;
+	} else if (!err && status >= 0 && status < NODE_MAX) {
+		dlm_map_set(&ask->named, (node_t)status);
 	}
 	ask_over(ask);
 }
