@@ -46,6 +46,11 @@ void dlm_free(struct dlm *dlm)
 	free(dlm);
 }
 
+void dlm_clock(struct dlm *dlm, uint32_t now_s)
+{
+	dlm->now_s = now_s;
+}
+
 void dlm_set_table(struct dlm *dlm, const struct dlm_table_entry *table)
 {
 	memcpy(dlm->table, table, sizeof(dlm->table));

@@ -81,6 +81,9 @@ void dlm_free(struct dlm *dlm);
 
 /* Replace the node table used for QUERY_NODEINFO: NODE_MAX entries, copied. */
 void dlm_set_table(struct dlm *dlm, const struct dlm_table_entry *table);
+/* What time it is, in seconds from anywhere. For the ages in dumps only; nothing is decided
+ * by it, so it may be told as rarely as ages may be wrong. */
+void dlm_clock(struct dlm *dlm, uint32_t now_s);
 
 /* ---- inputs from the transport ------------------------------------------- */
 
@@ -209,7 +212,7 @@ struct dlm_dump_res {
 	const uint8_t *name;
 	size_t name_len;
 	node_t owner;
-	uint16_t state;		/* flags of dlm.md 1.3 */
+	uint16_t state;		/* flags of dlm.md 1.3; dlm_state_name */
 	const uint8_t *lvb;
 	const uint8_t *refmap;	/* 32 bytes */
 };
@@ -219,7 +222,10 @@ struct dlm_dump_lock {
 	int mode, convert_mode;
 	char queue;		/* 'G', 'C', 'B' */
 	bool pending;		/* a request for it is open */
+	uint32_t age_s;		/* on that queue, by dlm_clock */
 };
+/* The name of one flag of a resource's state, by its bit number; NULL: not shown. */
+const char *dlm_state_name(unsigned int bit);
 void dlm_domain_dump(struct dlm_domain *dom,
 		     void (*fn)(void *ctx, const struct dlm_dump_res *res,
 				const struct dlm_dump_lock *lock),

@@ -129,6 +129,7 @@ struct dlm {
 
 	uint8_t *fx; /* effects of this input, packed records */
 	size_t fx_len, fx_room;
+	uint32_t now_s; /* dlm_clock */
 	bool inside;  /* an input is running */
 	bool fencing; /* out of memory: only die */
 };
@@ -436,11 +437,12 @@ struct dlm_lock {
 	struct dlm_op *op;  /* lock or convert request that has not ended */
 	struct dlm_op *uop; /* unlock or cancel request that has not ended */
 	uint64_t cookie;
+	uint32_t since_s : 24; /* on that queue: dlm->now_s of that moment, modulo 194 days */
 	node_t node;
-	int8_t mode;	/* granted; on blocked: requested */
-	int8_t convert; /* on converting: requested, else -1 */
-	int8_t highest_blocked;
-	uint8_t list;  /* DLM_LIST_* */
+	int8_t mode : 4;    /* granted; on blocked: requested */
+	int8_t convert : 4; /* on converting: requested, else -1 */
+	int8_t highest_blocked : 4;
+	uint8_t list : 4; /* DLM_LIST_* */
 	uint8_t lksb;  /* DLM_LKSB_* */
 	uint8_t flags; /* DLM_LOCK_* */
 };

@@ -4,6 +4,28 @@
  */
 #include "dlm/dlm_int.h"
 
+const char *dlm_state_name(unsigned int bit)
+{
+	switch (1u << bit) {
+	case DLM_RES_RECOVERING:
+		return "recovering";
+	case DLM_RES_DIRTY:
+		return "dirty";
+	case DLM_RES_IN_PROGRESS:
+		return "in_progress";
+	case DLM_RES_MIGRATING:
+		return "migrating";
+	case DLM_RES_DROPPING_REF:
+		return "dropping_ref";
+	case DLM_RES_SETREF_INPROG:
+		return "setref_inprog";
+	case DLM_RES_RECOVERY_WAITING:
+		return "recovery_waiting";
+	default:
+		return NULL;
+	}
+}
+
 static bool pending(const struct dlm_lock *lock)
 {
 	return (lock->op && lock->op->state != OP_QUEUED) || lock->uop;
@@ -35,7 +57,9 @@ void dlm_domain_dump(struct dlm_domain *dom,
 							  .mode = lock->mode,
 							  .convert_mode = lock->convert,
 							  .queue = "GCB"[list],
-							  .pending = pending(lock)};
+							  .pending = pending(lock),
+							  .age_s = (dom->dlm->now_s -
+								    lock->since_s) & 0xffffff};
 				fn(ctx, &r, &l);
 			}
 		}

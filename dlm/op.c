@@ -210,6 +210,7 @@ static void place(struct dlm_lock *lock, struct dlm_res *res, int list)
 		res->dom->stats.locks++;
 	lock->res = res;
 	lock->list = (uint8_t)list;
+	lock->since_s = res->dom->dlm->now_s & 0xffffff;
 }
 
 void dlm_lock_move(struct dlm_lock *lock, struct dlm_res *res, int list)

@@ -14,13 +14,15 @@
 #include "config.h"
 #include "fs/tool.h"
 
-enum { WAIT_MS = 5000 };
+enum { WAIT_MS = 5000, STUCK_S = 5 };
 
 static const char usage_text[] =
 	"usage: o2fuse nodes [list]                     nodes of the cluster, and what they are doing\n"
 	"       o2fuse nodes add NUMBER NAME ADDRESS[:PORT]\n"
 	"       o2fuse nodes remove NUMBER|NAME\n"
 	"       o2fuse status                           volumes, links, quorum, locks\n"
+	"       o2fuse locks [--stuck[=S]] [--resource NAME|PATH]\n"
+	"                                               resources and locks of the lock manager\n"
 	"       o2fuse monitor [--count N]              events, as they happen\n"
 	"       o2fuse mount DEVICE DIR [-o OPTION,...]\n"
 	"options:\n"
@@ -169,6 +171,8 @@ static int parse(struct tool *t, int argc, char **argv)
 		{ "cluster", required_argument, NULL, 'c' },
 		{ "pid", required_argument, NULL, 'p' },
 		{ "count", required_argument, NULL, 'n' },
+		{ "stuck", optional_argument, NULL, 's' },
+		{ "resource", required_argument, NULL, 'r' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
@@ -188,6 +192,14 @@ static int parse(struct tool *t, int argc, char **argv)
 			break;
 		case 'n':
 			err = take_number("--count", optarg, &t->count);
+			break;
+		case 's':
+			t->stuck = STUCK_S;
+			if (optarg)
+				err = take_number("--stuck", optarg, &t->stuck);
+			break;
+		case 'r':
+			t->resource = optarg;
 			break;
 		case 'h':
 			fputs(usage_text, stdout);
@@ -209,11 +221,12 @@ static int parse(struct tool *t, int argc, char **argv)
 static const struct {
 	const char *name;
 	int (*run)(struct tool *t);
-	bool counts;
+	bool counts, filters;
 } commands[] = {
-	{ "nodes", tool_nodes, false },
-	{ "status", tool_status, false },
-	{ "monitor", tool_monitor, true },
+	{ "nodes", tool_nodes, false, false },
+	{ "status", tool_status, false, false },
+	{ "locks", tool_locks, false, true },
+	{ "monitor", tool_monitor, true, false },
 };
 
 static int run(const char *name, int argc, char **argv)
@@ -225,11 +238,13 @@ static int run(const char *name, int argc, char **argv)
 	for (i = 0; i < n && strcmp(commands[i].name, name); i++)
 		;
 	if (i == n)
-		return tool_say(TOOL_USAGE, "unknown command \"%s\"; there are nodes, status, monitor "
-				"and mount, see o2fuse --help", name);
+		return tool_say(TOOL_USAGE, "unknown command \"%s\"; there are nodes, status, locks, "
+				"monitor and mount, see o2fuse --help", name);
 	err = parse(&t, argc, argv);
 	if (!err && t.count && !commands[i].counts)
 		err = tool_say(TOOL_USAGE, "--count is for o2fuse monitor");
+	if (!err && (t.stuck || t.resource) && !commands[i].filters)
+		err = tool_say(TOOL_USAGE, "--stuck and --resource are for o2fuse locks");
 	if (!err)
 		err = commands[i].run(&t);
 	tool_close(&t);

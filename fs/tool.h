@@ -28,6 +28,8 @@ struct tool {
 	const char *cluster;	/* --cluster, or NULL */
 	unsigned pid;		/* --pid, or 0 */
 	unsigned count;		/* --count, or 0 */
+	unsigned stuck;		/* --stuck: seconds, or 0 */
+	const char *resource;	/* --resource, or NULL */
 	int n_args;		/* words that are no options */
 	char **args;
 
@@ -40,6 +42,7 @@ struct tool {
 int tool_nodes(struct tool *t);
 int tool_status(struct tool *t);
 int tool_monitor(struct tool *t);
+int tool_locks(struct tool *t);
 /* Replaces the process by mount.o2fuse; argv[0] is "mount". */
 int tool_mount(int argc, char **argv);
 

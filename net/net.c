@@ -297,6 +297,8 @@ static void on_tick(void *arg)
 {
 	struct net *net = arg;
 
+	if (net->driver)
+		dlm_clock(net_driver_dlm(net->driver), (uint32_t)(net_boottime_ns() / 1000000000));
 	net_regions_tick(net);
 	net_timer_set(net->tick, NET_TICK_MS);
 }

@@ -259,6 +259,7 @@ static struct json_object *domains_json(const struct net *net)
 			add_num(o, "asts", s->asts);
 			add_num(o, "basts", s->basts);
 			add_num(o, "migrations", s->migrations);
+			json_object_object_add(o, "messages", net_messages_json(s));
 		}
 		json_object_array_add(a, o);
 	}
@@ -326,6 +327,7 @@ int net_admin_open(struct net *net, struct reason *why)
 		.node_remove = node_remove,
 		.node_next = node_next,
 		.status = status,
+		.locks = net_locks_json,
 		.timer = set_timer,
 	};
 	struct net_nl_config cfg = {

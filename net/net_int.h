@@ -2,7 +2,7 @@
 /*
  * net_int.h: struct net, shared by the files that assemble it: net.c (open, close,
  * events), net_region.c (heartbeat regions, leases, negotiation), net_domain.c (waiting,
- * join, leave), net_admin.c (netlink, status).
+ * join, leave), net_admin.c (netlink, status), net_locks.c (what the DLM holds).
  *
  * Threads: everything belongs to the reactor, except what says otherwise. Mount and
  * unmount wait under `lock` for `cond`, which the reactor signals after each change that
@@ -116,5 +116,9 @@ bool net_regions_own_key(const struct net *net, uint32_t key);
 void net_admin_table_changed(struct net *net);
 int net_admin_open(struct net *net, struct reason *why) __must_check;
 void net_admin_close(struct net *net);
+
+/* net_locks.c: on the reactor. A new object; net is a struct net *. */
+struct json_object *net_locks_json(void *net, const struct net_nl_locks *which);
+struct json_object *net_messages_json(const struct dlm_stats *s);
 
 #endif

@@ -32,6 +32,15 @@ struct net_nl_node {
 	const char *link_state;	/* a word or a sentence on the link; may be NULL */
 };
 
+enum { NET_NL_FILTER_MAX = 80 };
+
+/* Which resources of the lock manager somebody wants to see; net_locks.c. */
+struct net_nl_locks {
+	uint32_t from;		/* pass over that many of those that match */
+	uint32_t stuck_s;	/* only where something waits for so long; 0: all */
+	char name[NET_NL_FILTER_MAX + 1]; /* only names with this in them; "": all */
+};
+
 /* All run on the reactor and must not block; reasons go to the administrator. */
 struct net_nl_ops {
 	int (*node_add)(void *ctx, const struct net_node *node, struct reason *why);
@@ -40,6 +49,9 @@ struct net_nl_ops {
 	bool (*node_next)(void *ctx, unsigned from, struct net_nl_node *out);
 	/* A new object, owned by the caller; NULL on lack of memory. */
 	struct json_object *(*status)(void *ctx);
+	/* One page of resources and their locks, the same way: "resources", and "next" if
+	 * there are more. */
+	struct json_object *(*locks)(void *ctx, const struct net_nl_locks *which);
 	/* Call net_nl_tick() once in ms; an earlier request is moved. 0 ms is not used. */
 	void (*timer)(void *ctx, uint32_t ms);
 };

@@ -449,7 +449,7 @@ static int status_take(void *ctx, const struct net_nl_view *v, struct reason *wh
 	size_t n;
 	char *buf;
 
-	if (v->cmd != NET_NL_CMD_STATUS_GET || !a)
+	if ((v->cmd != NET_NL_CMD_STATUS_GET && v->cmd != NET_NL_CMD_LOCKS_GET) || !a)
 		return odd_answer(why);
 	n = (size_t)nla_len(a);
 	buf = t->len + n <= STATUS_MAX ? realloc(t->buf, t->len + n + 1) : NULL;
@@ -462,10 +462,9 @@ static int status_take(void *ctx, const struct net_nl_view *v, struct reason *wh
 	return 0;
 }
 
-int net_nlc_status(struct net_nlc *c, const struct net_nlc_daemon *d, struct json_object **out,
-		   struct reason *why)
+static int ask_text(struct net_nlc *c, const struct net_nlc_daemon *d, struct nl_msg *msg,
+		    struct json_object **out, struct reason *why)
 {
-	struct nl_msg *msg = question(c, NET_NL_CMD_STATUS_GET, NLM_F_DUMP);
 	struct text t = { 0 };
 	int err = msg ? ask(c, d, msg, status_take, &t, why) : no_memory(msg, why);
 
@@ -480,6 +479,23 @@ int net_nlc_status(struct net_nlc *c, const struct net_nlc_daemon *d, struct jso
 	}
 	free(t.buf);
 	return err;
+}
+
+int net_nlc_status(struct net_nlc *c, const struct net_nlc_daemon *d, struct json_object **out,
+		   struct reason *why)
+{
+	return ask_text(c, d, question(c, NET_NL_CMD_STATUS_GET, NLM_F_DUMP), out, why);
+}
+
+int net_nlc_locks(struct net_nlc *c, const struct net_nlc_daemon *d,
+		  const struct net_nl_locks *which, struct json_object **out, struct reason *why)
+{
+	struct nl_msg *msg = question(c, NET_NL_CMD_LOCKS_GET, NLM_F_DUMP);
+
+	*out = NULL;
+	if (!msg || net_nl_put_locks(msg, which))
+		return no_memory(msg, why);
+	return ask_text(c, d, msg, out, why);
 }
 
 /* ---- events -------------------------------------------------------------------------------- */

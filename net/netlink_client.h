@@ -48,6 +48,10 @@ int net_nlc_nodes(struct net_nlc *c, const struct net_nlc_daemon *d,
 /* The caller owns *out (json_object_put). */
 int net_nlc_status(struct net_nlc *c, const struct net_nlc_daemon *d, struct json_object **out,
 		   struct reason *why) __must_check;
+/* One page; "next" in it goes into which->from for the next one. Root only (-EPERM). */
+int net_nlc_locks(struct net_nlc *c, const struct net_nlc_daemon *d,
+		  const struct net_nl_locks *which, struct json_object **out,
+		  struct reason *why) __must_check;
 int net_nlc_node_add(struct net_nlc *c, const struct net_nlc_daemon *d,
 		     const struct net_node *node, struct reason *why) __must_check;
 int net_nlc_node_remove(struct net_nlc *c, const struct net_nlc_daemon *d, node_t number,

@@ -23,13 +23,14 @@ static const struct nla_policy top_policy[NET_NL_A_MAX + 1] = {
 	[NET_NL_A_NODES] = { .type = NLA_NESTED },
 	[NET_NL_A_STATUS] = { .minlen = 1, .maxlen = NET_NL_STATUS_PART },
 	[NET_NL_A_EVENT] = { .type = NLA_NESTED },
+	[NET_NL_A_LOCKS] = { .type = NLA_NESTED },
 };
 
 static const char *const top_names[NET_NL_A_MAX + 1] = {
 	[NET_NL_A_CLUSTER] = "CLUSTER", [NET_NL_A_SELF] = "SELF",
 	[NET_NL_A_SELF_NAME] = "SELF_NAME", [NET_NL_A_VERSION] = "VERSION",
 	[NET_NL_A_NODE] = "NODE", [NET_NL_A_NODES] = "NODES", [NET_NL_A_STATUS] = "STATUS",
-	[NET_NL_A_EVENT] = "EVENT",
+	[NET_NL_A_EVENT] = "EVENT", [NET_NL_A_LOCKS] = "LOCKS",
 };
 
 static const struct nla_policy node_policy[NET_NL_N_MAX + 1] = {
@@ -175,6 +176,34 @@ int net_nl_get_event(struct nlattr *a, struct net_nl_event *out, struct reason *
 	return 0;
 }
 
+static const struct nla_policy locks_policy[NET_NL_L_MAX + 1] = {
+	[NET_NL_L_FROM] = { .type = NLA_U32, .maxlen = 4 },
+	[NET_NL_L_STUCK] = { .type = NLA_U32, .maxlen = 4 },
+	[NET_NL_L_NAME] = { .type = NLA_STRING, .maxlen = NET_NL_FILTER_MAX + 1 },
+};
+
+static const char *const locks_names[NET_NL_L_MAX + 1] = {
+	[NET_NL_L_FROM] = "LOCKS.FROM", [NET_NL_L_STUCK] = "LOCKS.STUCK",
+	[NET_NL_L_NAME] = "LOCKS.NAME",
+};
+
+int net_nl_get_locks(struct nlattr *a, struct net_nl_locks *out, struct reason *why)
+{
+	struct nlattr *tb[NET_NL_L_MAX + 1];
+	int err = parse(nla_data(a), nla_len(a), tb, NET_NL_L_MAX, locks_policy, locks_names, why);
+
+	memset(out, 0, sizeof(*out));
+	if (err)
+		return err;
+	if (tb[NET_NL_L_FROM])
+		out->from = nla_get_u32(tb[NET_NL_L_FROM]);
+	if (tb[NET_NL_L_STUCK])
+		out->stuck_s = nla_get_u32(tb[NET_NL_L_STUCK]);
+	if (tb[NET_NL_L_NAME])
+		nla_strlcpy(out->name, tb[NET_NL_L_NAME], sizeof(out->name));
+	return 0;
+}
+
 /* ---- building -------------------------------------------------------------------- */
 
 struct nl_msg *net_nl_msg_new(uint32_t port, uint32_t seq, enum net_nl_cmd cmd, int flags,
@@ -244,6 +273,22 @@ int net_nl_put_event(struct nl_msg *msg, const struct net_nl_event *ev)
 	    (ev->node_name && *ev->node_name &&
 	     net_nl_put_text(msg, NET_NL_E_NODE_NAME, ev->node_name, NET_NODE_NAME_MAX)) ||
 	    net_nl_put_text(msg, NET_NL_E_WORDS, ev->words, NET_NL_WORDS_MAX)) {
+		nla_nest_cancel(msg, nest);
+		return -ENOSPC;
+	}
+	nla_nest_end(msg, nest);
+	return 0;
+}
+
+int net_nl_put_locks(struct nl_msg *msg, const struct net_nl_locks *q)
+{
+	struct nlattr *nest = nla_nest_start(msg, NET_NL_A_LOCKS);
+
+	if (!nest)
+		return -ENOSPC;
+	if (nla_put_u32(msg, NET_NL_L_FROM, q->from) < 0 ||
+	    nla_put_u32(msg, NET_NL_L_STUCK, q->stuck_s) < 0 ||
+	    (q->name[0] && net_nl_put_text(msg, NET_NL_L_NAME, q->name, NET_NL_FILTER_MAX))) {
 		nla_nest_cancel(msg, nest);
 		return -ENOSPC;
 	}

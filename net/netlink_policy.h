@@ -11,6 +11,7 @@
  *	NODE_REMOVE	NODE {NUMBER}			ack (uid 0 only)
  *	NODE_GET	NODE {NUMBER}, or NLM_F_DUMP	NODES {NODE {...} ...}, multipart
  *	STATUS_GET	NLM_F_DUMP			STATUS (a part of a JSON text), multipart
+ *	LOCKS_GET	NLM_F_DUMP LOCKS {...}		the same, one page (uid 0 only)
  *	EVENT		from a process to the group	CLUSTER EVENT {...}
  *
  * Errors are NLMSG_ERROR with NLMSGERR_ATTR_MSG, a sentence for the administrator.
@@ -47,7 +48,8 @@ enum net_nl_cmd {
 	NET_NL_CMD_NODE_GET,
 	NET_NL_CMD_STATUS_GET,
 	NET_NL_CMD_EVENT,
-	NET_NL_CMD_MAX = NET_NL_CMD_EVENT
+	NET_NL_CMD_LOCKS_GET,
+	NET_NL_CMD_MAX = NET_NL_CMD_LOCKS_GET
 };
 
 enum net_nl_attr {
@@ -59,7 +61,8 @@ enum net_nl_attr {
 	NET_NL_A_NODES,		/* nested list of NET_NL_A_NODE */
 	NET_NL_A_STATUS,	/* binary, a part of the text */
 	NET_NL_A_EVENT,		/* nested, enum net_nl_event_attr */
-	NET_NL_A_MAX = NET_NL_A_EVENT
+	NET_NL_A_LOCKS,		/* nested, enum net_nl_locks_attr */
+	NET_NL_A_MAX = NET_NL_A_LOCKS
 };
 
 enum net_nl_node_attr {
@@ -87,6 +90,13 @@ enum net_nl_event_attr {
 	NET_NL_E_NODE_NAME,	/* string */
 	NET_NL_E_WORDS,		/* string: key=value key=value */
 	NET_NL_E_MAX = NET_NL_E_WORDS
+};
+
+enum net_nl_locks_attr {
+	NET_NL_L_FROM = 1,	/* u32: how many resources to pass over; "next" of the last page */
+	NET_NL_L_STUCK,		/* u32: only what has waited that many seconds; 0: all */
+	NET_NL_L_NAME,		/* string: only names with this in them, as they are printed */
+	NET_NL_L_MAX = NET_NL_L_NAME
 };
 
 /* A message whose header and attributes have been checked. Points into the datagram. */
@@ -117,6 +127,7 @@ struct net_nl_event {
 };
 int net_nl_get_event(struct nlattr *a, struct net_nl_event *out, struct reason *why)
 	__must_check;
+int net_nl_get_locks(struct nlattr *a, struct net_nl_locks *out, struct reason *why) __must_check;
 
 /* A message with headers only, with room for size bytes of attributes. NULL: no memory.
  * port: of the receiver of an answer or the sender of a request, as nlmsg_pid has it. */
@@ -125,6 +136,7 @@ struct nl_msg *net_nl_msg_new(uint32_t port, uint32_t seq, enum net_nl_cmd cmd, 
 /* -ENOSPC: the message is full; it is then as before. */
 int net_nl_put_node(struct nl_msg *msg, const struct net_nl_node *node) __must_check;
 int net_nl_put_event(struct nl_msg *msg, const struct net_nl_event *ev) __must_check;
+int net_nl_put_locks(struct nl_msg *msg, const struct net_nl_locks *q) __must_check;
 int net_nl_put_text(struct nl_msg *msg, int attr, const char *text, size_t max) __must_check;
 
 #endif

@@ -228,14 +228,13 @@ static int do_node_get(struct request *rq, struct reason *why)
 	return err == -ENOMEM ? err : 0;
 }
 
-static int do_status_get(struct request *rq, struct reason *why)
+/* A JSON text in parts. The object ends here. */
+static int answer_text(struct request *rq, struct json_object *o)
 {
-	struct json_object *o = rq->nl->ops->status(rq->nl->ctx);
 	const char *text = o ? json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN) : NULL;
 	size_t left = text ? strlen(text) : 0, part;
 	int err = text ? 0 : -ENOMEM;
 
-	(void)why;
 	for (; !err && left; text += part, left -= part) {
 		struct nl_msg *msg = multi_new(rq, NET_NL_STATUS_PART + NLA_HDRLEN);
 
@@ -253,9 +252,24 @@ static int do_status_get(struct request *rq, struct reason *why)
 	return err == -ENOMEM ? err : 0;
 }
 
+static int do_status_get(struct request *rq, struct reason *why)
+{
+	(void)why;
+	return answer_text(rq, rq->nl->ops->status(rq->nl->ctx));
+}
+
+static int do_locks_get(struct request *rq, struct reason *why)
+{
+	struct net_nl_locks which = { 0 };
+	int err = rq->v.tb[NET_NL_A_LOCKS] ?
+			  net_nl_get_locks(rq->v.tb[NET_NL_A_LOCKS], &which, why) : 0;
+
+	return err ? err : answer_text(rq, rq->nl->ops->locks(rq->nl->ctx, &which));
+}
+
 static const struct {
 	int (*run)(struct request *rq, struct reason *why);
-	bool change, group;
+	bool root, group;	/* for uid 0 only; may be sent to the group */
 	unsigned attrs;		/* 1 << NET_NL_A_...: those that mean something */
 } commands[NET_NL_CMD_MAX + 1] = {
 	[NET_NL_CMD_HELLO] = { do_hello, false, true, 0 },
@@ -263,6 +277,8 @@ static const struct {
 	[NET_NL_CMD_NODE_REMOVE] = { do_node_remove, true, false, 1u << NET_NL_A_NODE },
 	[NET_NL_CMD_NODE_GET] = { do_node_get, false, false, 1u << NET_NL_A_NODE },
 	[NET_NL_CMD_STATUS_GET] = { do_status_get, false, false, 0 },
+	/* Value blocks tell sizes and times of files that the asker may not see. */
+	[NET_NL_CMD_LOCKS_GET] = { do_locks_get, true, false, 1u << NET_NL_A_LOCKS },
 };
 
 /* ---- the doors --------------------------------------------------------------------- */
@@ -313,9 +329,10 @@ static int check(struct request *rq, void *buf, size_t len, struct reason *why)
 		return reason_set(why, EXIT_USAGE, -EINVAL,
 				  "command %u goes to one process, not to the group; send HELLO "
 				  "first and take the port that answers", rq->v.cmd);
-	if (commands[rq->v.cmd].change && rq->from->uid != 0)
-		return reason_set(why, EXIT_USAGE, -EPERM,
-				  "only root may change the node table, and this is uid %u; use sudo",
+	if (commands[rq->v.cmd].root && rq->from->uid != 0)
+		return reason_set(why, EXIT_USAGE, -EPERM, "only root may %s, and this is uid %u; use sudo",
+				  rq->v.cmd == NET_NL_CMD_LOCKS_GET ? "look into the lock manager" :
+								      "change the node table",
 				  (unsigned)rq->from->uid);
 	return 0;
 }

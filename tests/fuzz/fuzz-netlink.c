@@ -37,6 +37,12 @@ static struct json_object *status(void *ctx)
 	return json_object_new_object();
 }
 
+static struct json_object *locks(void *ctx, const struct net_nl_locks *which)
+{
+	FUZZ_CHECK(strnlen(which->name, sizeof(which->name)) < sizeof(which->name));
+	return status(ctx);
+}
+
 static void timer(void *ctx, uint32_t ms)
 {
 	(void)ctx;
@@ -68,7 +74,7 @@ static void as_client(void *buf, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const struct net_nl_ops ops = { node_add, node_remove, node_next, status, timer };
+	static const struct net_nl_ops ops = { node_add, node_remove, node_next, status, locks, timer };
 	struct net_node local = { .number = 3, .port = 7777, .addr = 0x0a000003, .local = true,
 				  .name = "local" };
 	struct net_nl nl = { .ops = &ops, .self = 3, .cluster = "web", .node_name = "local",

@@ -94,6 +94,17 @@ out=$("$tool" status --json)
 ok "status --json is one object with the pid of the kernel's word" has "$out" "^\{.*\"pid\":$web_pid.*\}$"
 ok "status: text" has "$("$tool" status)" "^  cluster    web, node 3 \(node3\), pid $web_pid, o2fuse "
 
+# locks
+is "locks: all pages, each resource once" "$("$tool" locks --json | sort -u | wc -l)" 1000
+is "locks --stuck asks for what waits" "$("$tool" locks --stuck | grep -c '^r')" 100
+is "locks --stuck=8: nothing waits so long" "$("$tool" locks --stuck=8)" ""
+is "locks --resource: part of a name" "$("$tool" locks --resource r99 | cut -d' ' -f1 | paste -sd' ')" \
+	"r99 r990 r991 r992 r993 r994 r995 r996 r997 r998 r999"
+ok "locks --resource: a path that is not there" status 1 "No such file" "$tool" locks --resource ./none
+is "a path stands for its inode" "$("$tool" locks --resource "$tmp/out")" ""
+ok "locks --stuck=x: status 1" status 1 "no number" "$tool" locks --stuck=x
+ok "--stuck elsewhere: status 1" status 1 "for o2fuse locks" "$tool" status --stuck
+
 # other users
 if [ "$(id -ru)" = 0 ] && setpriv --reuid 65534 --clear-groups true 2>/dev/null; then
 	nobody=(setpriv --reuid 65534 --clear-groups)
@@ -101,6 +112,7 @@ if [ "$(id -ru)" = 0 ] && setpriv --reuid 65534 --clear-groups true 2>/dev/null;
 	ok "others may list" "${nobody[@]}" "$tmp/o2fuse" nodes
 	ok "others may see the status" "${nobody[@]}" "$tmp/o2fuse" status
 	ok "others may not change: status 4" status 4 "only root" "${nobody[@]}" "$tmp/o2fuse" nodes add 9 x 10.0.0.9
+	ok "others may not see locks: status 4" status 4 "only root" "${nobody[@]}" "$tmp/o2fuse" locks
 	ok "others may not monitor: status 4" status 4 "only root" "${nobody[@]}" "$tmp/o2fuse" monitor
 fi
 

@@ -77,6 +77,36 @@ static struct json_object *status(void *ctx)
 	return o;
 }
 
+/* 1000 resources r0, r1, ...; every tenth waits, for 7 s. Pages of 300. */
+static struct json_object *locks(void *ctx, const struct net_nl_locks *which)
+{
+	struct json_object *o = json_object_new_object(), *list = json_object_new_array();
+	uint32_t seen = 0, taken = 0;
+	char name[16];
+
+	(void)ctx;
+	for (int i = 0; i < 1000; i++) {
+		struct json_object *r;
+
+		snprintf(name, sizeof(name), "r%d", i);
+		if (!strstr(name, which->name) || (which->stuck_s && (i % 10 || which->stuck_s > 7)))
+			continue;
+		if (seen++ < which->from)
+			continue;
+		if (taken == 300) {
+			json_object_object_add(o, "next", json_object_new_uint64(which->from + 300));
+			break;
+		}
+		taken++;
+		r = json_object_new_object();
+		json_object_object_add(r, "name", json_object_new_string(name));
+		json_object_object_add(r, "owner", json_object_new_int(3));
+		json_object_array_add(list, r);
+	}
+	json_object_object_add(o, "resources", list);
+	return o;
+}
+
 static void timer(void *ctx, uint32_t ms)
 {
 	struct nlfake *f = ctx;
@@ -84,7 +114,7 @@ static void timer(void *ctx, uint32_t ms)
 	f->due_ms = now_ms() + ms;
 }
 
-static const struct net_nl_ops ops = { node_add, node_remove, node_next, status, timer };
+static const struct net_nl_ops ops = { node_add, node_remove, node_next, status, locks, timer };
 
 static void *serve(void *arg)
 {

@@ -524,6 +524,7 @@ static int nobody_changes(void)
 {
 	struct net_node n = row(9, "new", 0x0a000009);
 	struct reason why = { 0 };
+	struct json_object *locks;
 	struct net_nlc *mine;
 
 	if (net_nlc_open(10000, &mine, NULL) || net_nlc_nodes(mine, &d, take, &listed, NULL))
@@ -534,6 +535,10 @@ static int nobody_changes(void)
 		return 3;
 	if (net_nlc_node_remove(mine, &d, 7, NULL) != -EPERM)
 		return 4;
+	why = (struct reason){ 0 };
+	if (net_nlc_locks(mine, &d, &(struct net_nl_locks){ 0 }, &locks, &why) != -EPERM ||
+	    !strstr(why.text, "look into the lock manager"))
+		return 6;
 	if (net_nlc_listen(mine, &why) != -EPERM)
 		return 5;
 	expect_status(mine, 0);
