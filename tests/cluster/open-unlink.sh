@@ -26,6 +26,12 @@ dd if=/dev/urandom of="$a/big" bs=1M count=20 2>/dev/null
 sum=$(md5sum <"$b/big")
 ino=$(stat -c %i "$a/big")
 exec 7<"$b/big"
+# The owner knows the locks of all: whoever it is shows both hosts' on O of the file.
+open_locks() {
+	for n in 1 2; do host $n "$o2fuse" locks --resource "$a/big"; done |
+		awk '/^[A-Z]/ {o = /^O/} o && /granted +node/ {print $3}' | sort -u | paste -sd' '
+}
+is "o2fuse locks shows that both hosts know the file" "$(open_locks)" "1 2"
 ok "removed on host 1" rm "$a/big"
 is "the name is gone on host 2" "$(ls "$b" | grep -c big)" 0
 is "the open file reads the same on host 2" "$(md5sum <&7)" "$sum"
