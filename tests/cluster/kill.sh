@@ -21,7 +21,7 @@ two() {
 	ok "two: a volume is made" vol_make v.img 300M || return
 	ok "two: both mount" vol_mount_all 2 || return
 	load_dirs 1 2
-	for i in $(seq "${ROUNDS:-3}"); do
+	for i in $(seq "${ROUNDS:-2}"); do
 		victim=$((RANDOM % 2 + 1)) other=$((3 - victim))
 		load_start 1
 		load_start 2
