@@ -2,7 +2,7 @@
 # faults.sh: hosts that die, stop and lose their links, under a load that knows what it was
 # promised (claims.c). Sourced after lib.sh.
 #
-#	load_dirs HOST...	folders for the load, made through the first
+#	load_dirs HOST...	folders for the load on a new volume, made through the first
 #	load_start HOST		in the background; load_stop HOST prints its complaint
 #	load_works HOST...	each has made progress since it was asked
 #	load_check WHO HOST	what WHO was promised is there, as HOST sees it
@@ -16,6 +16,7 @@ claims=$top_builddir/tests/cluster/claims
 
 load_dirs() {
 	local n
+	rm -f "$work"/ledger* # what an earlier volume of this test had promised
 	mkdir -p "$work/m$1/shared"
 	for n in "$@"; do mkdir -p "$work/m$1/own$n"; done
 }
