@@ -587,6 +587,9 @@ static void all_is_well(void)
 	settle();
 	one_owner("r");
 	one_owner("x");
+	cr_assert_eq(lab_queue(&lab, owner(2, "r"), "r", &p), 'G');
+	cr_assert_eq(lab_queue(&lab, owner(2, "r"), "r", &q), 'G');
+	cr_assert_eq(lab_queue(&lab, owner(2, "r"), "r", &c), 'B');
 	cr_assert_eq(c.asts, 0);
 	user_unlock(&lab, &p, 0, 0);
 	user_unlock(&lab, &q, 0, 0);
@@ -771,6 +774,33 @@ Test(recovery, link_loss_at_every_message)
 		lab.verdict = NULL;
 		all_is_well();
 	}
+}
+
+/* Else the new owner would give to others what a survivor still holds. */
+Test(recovery, locks_lost_with_the_link_are_reported_again)
+{
+	own(3, "r");
+	own(3, "s");
+	user_hold(&lab, &a, 2, "r", EX, 0);
+	user_hold(&lab, &b, 2, "s", EX, 0);
+	lose_type = DLM_MIG_LOCKRES_MSG;
+	lose_reply = lost = false;
+	lab.verdict = lose;
+	lab_clear(&lab);
+	lab_die(&lab, 3);
+	settle();
+	cr_assert(lost);
+	lab.verdict = NULL;
+	cr_assert_eq(lab_count(&lab, DLM_RECO_DATA_DONE_MSG, 2, 1), 1);
+	cr_assert_eq(lab_queue(&lab, 1, "r", &a), 'G');
+	cr_assert_eq(lab_queue(&lab, 1, "s", &b), 'G');
+	user_lock(&lab, &c, 1, "r", PR, 0);
+	lab_run(&lab, 100);
+	cr_assert_eq(c.asts, 0);
+	cr_assert(a.basts);
+	user_unlock(&lab, &a, 0, 0);
+	lab_run(&lab, 100);
+	cr_assert_eq(c.asts, 1);
 }
 
 /* A kernel node would not survive FINALIZE twice. */
@@ -967,6 +997,40 @@ Test(recovery, target_that_has_all_stays_owner)
 	user_unlock(&lab, &b, 0, 0);
 	lab_run(&lab, 100);
 	cr_assert_eq(a.asts, 2);
+}
+
+/*
+ * Old owner (3) and target (4) die together. Node 1 had heard of the migration and now knows
+ * no owner; node 2 had not and names the dead one: that is nobody who has it.
+ */
+Test(recovery, naming_the_dead_owner_is_not_owning)
+{
+	four();
+	own(3, "r");
+	user_hold(&lab, &c, 4, "r", NL, 0); /* the target */
+	user_hold(&lab, &a, 1, "r", PR, 0);
+	user_hold(&lab, &b, 2, "r", PR, 0);
+	lab_hold(&lab, DLM_MIGRATE_REQUEST_MSG, 4, 2);
+	bed_leave(&lab.bed.n[3]);
+	lab_run(&lab, 20);
+	cr_assert_eq(owner(2, "r"), 3);
+	lab_clear(&lab);
+	bed_die(&lab.bed, 4);
+	cr_assert_eq(owner(1, "r"), NODE_NONE);
+	lab_die(&lab, 3);
+	lab_run(&lab, 3000);
+	/* The first one is about the election lock. */
+	cr_assert(bed_find(&lab.bed, DLM_MASTER_REQUERY_MSG, 1, 2, 1));
+	cr_assert_eq(bed_find(&lab.bed, DLM_MASTER_REQUERY_MSG, 1, 2, 1)->status, 3);
+	settle();
+	cr_assert_eq(owner(1, "r"), 1);
+	cr_assert_eq(owner(2, "r"), 1);
+	user_convert(&lab, &b, EX, 0, 0);
+	lab_run(&lab, 100);
+	cr_assert_eq(b.asts, 1);
+	user_unlock(&lab, &a, 0, 0);
+	lab_run(&lab, 100);
+	cr_assert_eq(b.asts, 2);
 }
 
 /* ---- recorded traffic ------------------------------------------------------------------------------------ */

@@ -401,6 +401,28 @@ Test(unlock, grant_before_the_cancel_and_ast_before_its_reply)
 	cr_assert_eq(lab_mode(&lab, 2, "r", &a), EX);
 }
 
+/* The AST overtook the answer to the cancel, and the caller gives the lock up at once. */
+Test(unlock, unlock_behind_a_cancel_follows_it)
+{
+	converting_behind_b(0);
+	lab_hold(&lab, DLM_UNLOCK_LOCK_MSG, 2, 1);
+	user_cancel(&lab, &a);
+	user_unlock(&lab, &b, 0, 0);
+	lab_run(&lab, 20);
+	cr_assert_eq(a.asts, 2);
+	user_unlock(&lab, &a, 0, 0);
+	lab_run(&lab, 20);
+	cr_assert_eq(a.unlock_asts, 0);
+	cr_assert_eq(lab_queue(&lab, 1, "r", &a), 'G');
+	lab_release(&lab);
+	lab_run(&lab, 20);
+	cr_assert_eq(a.unlock_asts, 2);
+	cr_assert_eq(a.done_call, DLM_CALL_UNLOCK);
+	cr_assert_eq(a.done, DLM_NORMAL);
+	cr_assert_eq(a.unlock_status, DLM_NORMAL);
+	user_hold(&lab, &c, 3, "r", EX, 0); /* it is free at the owner as well */
+}
+
 /* U14: the value must still come with the AST that follows the 10. */
 Test(unlock, cancel_too_late_keeps_the_wish_for_the_value)
 {
@@ -554,6 +576,48 @@ Test(unlock, follows_the_resource_to_its_new_owner)
 	cr_assert_eq(value(), 5);
 	lab_run(&lab, 2000);
 	cr_assert(lab.bed.n[3].left);
+}
+
+static int kept_unlocks;
+
+static enum bed_fate keep_unlock_to_1(struct lab *l, const struct bed_msg *msg)
+{
+	(void)l;
+	if (msg->type != DLM_UNLOCK_LOCK_MSG || msg->to != 1)
+		return BED_DELIVER;
+	kept_unlocks++;
+	return BED_KEEP;
+}
+
+/* The new owner is known before the 50 ms after a MIGRATING are over: it is asked then, and
+ * not once more when they are. */
+Test(unlock, asked_early_is_not_asked_again_when_the_time_comes)
+{
+	user_hold(&lab, &b, 3, "r", NL, 0);
+	user_unlock(&lab, &b, 0, 0);
+	lab_run(&lab, 20);
+	user_hold(&lab, &c, 1, "r", NL, 0); /* the target */
+	user_hold(&lab, &a, 2, "r", EX, 0);
+	lab_hold(&lab, DLM_MIG_LOCKRES_MSG, 3, 1);
+	bed_leave(&lab.bed.n[3]);
+	lab_run(&lab, 1);
+	lab_clear(&lab);
+	kept_unlocks = 0;
+	lab.verdict = keep_unlock_to_1;
+	user_unlock(&lab, &a, VALBLK, 5);
+	lab_run(&lab, 10);
+	cr_assert_eq(lab_count(&lab, DLM_UNLOCK_LOCK_MSG, 2, 3), 1);
+	lab_release(&lab);
+	lab_run(&lab, 10);
+	cr_assert_eq(kept_unlocks, 1);
+	lab_run(&lab, 500);
+	cr_assert_eq(kept_unlocks, 1);
+	lab.verdict = NULL;
+	lab_release(&lab);
+	lab_run(&lab, 200);
+	cr_assert_eq(a.unlock_asts, 1);
+	cr_assert_eq(a.unlock_status, DLM_NORMAL);
+	cr_assert_eq(value(), 5);
 }
 
 /* U19: this node becomes the owner meanwhile; then it is done here, value included. */
