@@ -61,7 +61,7 @@ int vol_fsync(struct vol_inode *inode, bool datasync)
 	if (journal_committed(v, last))
 		return 0;
 	if (datasync && journal_committed(v, data))
-		return blockdev_flush(v->dev);
+		return journal_flush(v);
 	return journal_commit(v, last);
 }
 

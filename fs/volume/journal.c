@@ -335,6 +335,14 @@ int journal_commit(struct vol *v, uint64_t tid)
 	return err;
 }
 
+int journal_flush(struct vol *v)
+{
+	int err = blockdev_flush(v->dev);
+
+	return err && v->journal ?
+		       journal_fail(v->journal, err, "the device's cache could not be flushed") : err;
+}
+
 int vol_sync(struct vol *v)
 {
 	struct journal *j = v->journal;
@@ -346,7 +354,7 @@ int vol_sync(struct vol *v)
 	pthread_mutex_lock(&j->commit_mutex);
 	err = journal_commit_running(j, &did);
 	pthread_mutex_unlock(&j->commit_mutex);
-	return err || did ? err : blockdev_flush(v->dev);
+	return err || did ? err : journal_flush(v);
 }
 
 int vol_checkpoint(struct vol *v)

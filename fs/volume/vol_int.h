@@ -152,6 +152,11 @@ int journal_commit(struct vol *v, uint64_t tid) __must_check;
 bool journal_committed(struct vol *v, uint64_t tid);
 /* The newest transaction there is; 0: none yet. */
 uint64_t journal_last_tid(struct vol *v);
+/*
+ * Make durable what was written past the log. A device that fails a flush may have dropped
+ * what it held, and the next flush would succeed without it: the journal ends.
+ */
+int journal_flush(struct vol *v) __must_check;
 /* End: commits with the others. sync: wait until it is durable. */
 int jh_end(struct jhandle *h, bool sync) __must_check;
 /* A change could not be completed after blocks were changed: stop the volume. */
