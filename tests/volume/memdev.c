@@ -101,9 +101,12 @@ bool memdev_dump(const struct memdev *m, const char *path)
 	int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
 	bool ok = fd >= 0 && !ftruncate(fd, (off_t)m->size);
 
-	for (uint64_t s = 0; ok && s < m->size / 512; s++)
-		if (m->sectors[s])
-			ok = pwrite(fd, m->data + s * 512, 512, (off_t)(s * 512)) == 512;
+	for (uint64_t s = 0, n; ok && s < m->size / 512; s += n ? n : 1) {
+		for (n = 0; s + n < m->size / 512 && m->sectors[s + n]; n++)
+			;
+		ok = !n || pwrite(fd, m->data + s * 512, n * 512, (off_t)(s * 512)) ==
+			     (ssize_t)(n * 512);
+	}
 	if (fd >= 0)
 		close(fd);
 	return ok;
