@@ -506,6 +506,19 @@ static bool replay_by_fsck(struct memdev *m)
 	return dump(m) && !shell("replayvol cut.img") && memdev_load(m, path);
 }
 
+/*
+ * fsck.ocfs2 finds nothing in cut.img. After its own replay and clean-up of a log with
+ * truncations of a max-features volume, clusters of removed files may stay set in the
+ * bitmap, and it does not look at them unless it is forced to (seen in every third such
+ * state): this is told, but is no failure of ours. After our replay nothing is left.
+ */
+static bool fsck_content(bool leaks_allowed)
+{
+	return !shell("fsckvol cut.img >found; sed 's/^/# /' found; ! grep -v '%s' found",
+		      leaks_allowed ? "^.CLUSTER_ALLOC_BIT. Cluster [0-9]* is marked in the global "
+				      "cluster bitmap but" : "^$");
+}
+
 static bool try_cut(struct memdev *m, struct blockdev *rec, struct worker *w, size_t cut,
 		    uint64_t seed, bool fsck, bool by_fsck)
 {
@@ -513,20 +526,11 @@ static bool try_cut(struct memdev *m, struct blockdev *rec, struct worker *w, si
 
 	memdev_reset(m);
 	blockdev_record_rebuild(rec, cut, seed, memdev_put, m);
-	/*
-	 * What fsck.ocfs2's own clean-up after a replay leaves set in the bitmap is told, but
-	 * no failure: about once in a hundred states it leaves a run of clusters, and it does
-	 * not look at them again unless it is forced to. After our replay nothing is left.
-	 */
 	if (by_fsck)
-		ok = replay_by_fsck(m) &&
-		     !shell("fsckvol cut.img >found; sed 's/^/# /' found; "
-			    "! grep -v '^.CLUSTER_ALLOC_BIT. Cluster [0-9]* is marked in the global "
-			    "cluster bitmap but' found");
+		ok = replay_by_fsck(m) && fsck_content(true);
 	ok = check_state(m, w, cut) && ok;
 	if (fsck)
-		ok = dump(m) && !shell("fsckvol cut.img >found; rc=$?; sed 's/^/# /' found; "
-				       "exit $rc") && ok;
+		ok = dump(m) && fsck_content(by_fsck) && ok;
 	return ok;
 }
 
