@@ -21,6 +21,7 @@ units="ast convert unlock lvb master migrate handler simfound recovery join doma
 cp -r "$top_srcdir/dlm" "$work/dlm"
 mkdir "$work/tests" "$work/obj"
 cp -r "$top_srcdir"/tests/{unit,sim} "$work/tests/"
+rm "$work/tests/sim/lcload.c" # of another program
 pkg-config --exists criterion || skip_all "Criterion is not installed"
 criterion=$(pkg-config --cflags --libs criterion)
 

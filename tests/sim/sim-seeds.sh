@@ -30,5 +30,9 @@ wait
 for i in "${!kinds[@]}"; do
 	ok "$each seeds of ${kinds[i]}" bash -c "cat '$out/$i'; exit $(cat "$out/rc$i")"
 done
+for nodes in 2 3 5; do
+	ok "$each seeds of $nodes nodes with the lock cache" timeout 3600 "${top_builddir:?}/tests/sim/lcsim" \
+		--nodes $nodes --users 4 --resources 3 --seeds $first-$((first + each - 1)) --steps 6000 --no-shrink
+done
 sum=$(sed -n 's/.* steps=\([0-9]*\).*/\1/p' "$out"/* | awk "{ s += \$1 } END { print s }")
 echo "# $sum events over $((${#kinds[@]} * each)) seeds"

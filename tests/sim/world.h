@@ -18,6 +18,7 @@
  *	check.c		shadow state and invariants across nodes (dlm.md 10.1)
  *	trace.c		one line an event
  *	main.c		seeds, options, verdict
+ *	lcload.c	lcsim: the lock cache on the cores, instead of workload.c and check.c
  */
 #ifndef O2FUSE_SIM_WORLD_H
 #define O2FUSE_SIM_WORLD_H
