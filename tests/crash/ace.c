@@ -16,6 +16,7 @@
 #include "fs/volume/blockdev_record.h"
 #include "tests/crash/ace.h"
 #include "tests/volume/memdev.h"
+#include "tests/volume/orphans.h"
 #include "tests/volume/tmpdir.h"
 
 struct workload {
@@ -171,32 +172,6 @@ static bool snapshot_matches(const struct workload *w, unsigned lo, unsigned hi,
 	return true;
 }
 
-static void wipe_one(void *ctx, blkno_t blkno, bool dio)
-{
-	blkno_t *at = ctx;
-
-	if (!dio && at[0] < 15)
-		at[++at[0]] = blkno;
-}
-
-static int wipe_orphans(struct vol *v)
-{
-	blkno_t at[16] = { 0 };
-	struct vol_inode *inode;
-	int err = vol_orphans_each(v, 0, wipe_one, at);
-
-	for (blkno_t i = 1; i <= at[0] && !err; i++) {
-		err = vol_iget(v, at[i], &inode);
-		if (err)
-			break;
-		err = vol_inode_refresh(inode);
-		if (!err)
-			err = vol_wipe(inode);
-		vol_iput(inode);
-	}
-	return err;
-}
-
 static bool fsck(struct ace *a)
 {
 	char path[TMPDIR_MAX + 16], line[1200];
@@ -230,7 +205,7 @@ static bool check(struct ace *a, unsigned lo, unsigned hi)
 		else if (p > hi)
 			printf("# the tree is that of no snapshot from %u to %u\n", lo, hi);
 		ok = !err && p <= hi;
-		err = wipe_orphans(v);
+		err = orphans_wipe(v);
 		if (vol_slot_stop(v, false) || err)
 			ok = false;
 		vol_close(v);

@@ -17,6 +17,7 @@
 #include "fs/volume/check.h"
 #include "fs/volume/vol_int.h"
 #include "tests/volume/faultdev.h"
+#include "tests/volume/orphans.h"
 #include "tests/volume/tmpdir.h"
 
 enum { LIMIT_SEC = 120, TRIES = 400, LONG = 20000 };
@@ -240,37 +241,6 @@ static int look(struct sight *s)
 	return err;
 }
 
-struct orphans {
-	blkno_t blkno[16];
-	unsigned n;
-};
-
-static void note_orphan(void *ctx, blkno_t blkno, bool dio)
-{
-	struct orphans *o = ctx;
-
-	if (!dio && o->n < 16)
-		o->blkno[o->n++] = blkno;
-}
-
-static int wipe_orphans(void)
-{
-	struct orphans o = { .n = 0 };
-	struct vol_inode *inode;
-	int err = vol_orphans_each(v, 0, note_orphan, &o);
-
-	for (unsigned i = 0; i < o.n && !err; i++) {
-		err = vol_iget(v, o.blkno[i], &inode);
-		if (err)
-			break;
-		err = vol_inode_refresh(inode);
-		if (!err)
-			err = vol_wipe(inode);
-		vol_iput(inode);
-	}
-	return err;
-}
-
 static void fsck(void)
 {
 	char dir[TMPDIR_MAX], line[3 * TMPDIR_MAX], path[TMPDIR_MAX + 8];
@@ -352,7 +322,7 @@ static void check_left(const struct sight *before, const struct sight *after, bo
 	if (strcmp(s.text, after->text))
 		cr_assert(!acknowledged && !strcmp(s.text, before->text), "%s (acknowledged: %d)\n%s",
 			  what, acknowledged, s.text);
-	cr_assert_eq(wipe_orphans(), 0, "%s: orphans", what);
+	cr_assert_eq(orphans_wipe(v), 0, "%s: orphans", what);
 	cr_assert_eq(leave(false), 0, "%s: unmount", what);
 	faultdev_end(&f, true);
 }

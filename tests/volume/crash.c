@@ -21,6 +21,7 @@
 #include "fs/volume/blockdev_record.h"
 #include "fs/volume/vol.h"
 #include "tests/volume/memdev.h"
+#include "tests/volume/orphans.h"
 #include "tests/volume/tmpdir.h"
 
 enum { THREADS = 3, FILES = 24, OPS = 250, CLAIMS = 4096, CUTS = 120, FSCKS = 3 };
@@ -426,38 +427,6 @@ static bool check_claim(struct vol *v, const struct claim *c)
 	return ok;
 }
 
-struct orphans {
-	blkno_t blkno[256];
-	unsigned n;
-};
-
-static void note_orphan(void *ctx, blkno_t blkno, bool dio)
-{
-	struct orphans *o = ctx;
-
-	if (!dio && o->n < 256)
-		o->blkno[o->n++] = blkno;
-}
-
-static int wipe_orphans(struct vol *v)
-{
-	struct orphans o = { .n = 0 };
-	struct vol_inode *inode;
-	int err;
-
-	err = vol_orphans_each(v, 0, note_orphan, &o);
-	for (unsigned i = 0; i < o.n && !err; i++) {
-		err = vol_iget(v, o.blkno[i], &inode);
-		if (err)
-			break;
-		err = vol_inode_refresh(inode);
-		if (!err)
-			err = vol_wipe(inode);
-		vol_iput(inode);
-	}
-	return err;
-}
-
 /* Mount the state, see what must be there, unmount cleanly. */
 static bool check_state(struct memdev *m, struct worker *w, size_t cut)
 {
@@ -477,7 +446,7 @@ static bool check_state(struct memdev *m, struct worker *w, size_t cut)
 		for (unsigned i = 0; i < w[n].claims; i++)
 			if (w[n].claim[i].from <= cut && w[n].claim[i].until > cut)
 				ok &= check_claim(v, &w[n].claim[i]);
-	err = wipe_orphans(v);
+	err = orphans_wipe(v);
 	if (err)
 		printf("# orphans: %s\n", strerror(-err));
 	ok &= !err;

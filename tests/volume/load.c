@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* load.c: see load.h. */
 #include "load.h"
+#include "tests/volume/orphans.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -308,39 +309,6 @@ static int one_op(struct load *l)
 	return err == -ENOSPC ? make_room(l, slot) : err;
 }
 
-struct orphan_list {
-	blkno_t blkno[SLOTS];
-	unsigned n;
-};
-
-static void note_orphan(void *ctx, blkno_t blkno, bool dio)
-{
-	struct orphan_list *o = ctx;
-
-	if (!dio && o->n < SLOTS)
-		o->blkno[o->n++] = blkno;
-}
-
-/* What a kill left between unlink and wipe. */
-static int wipe_orphans(struct load *l)
-{
-	struct orphan_list o = { .n = 0 };
-	struct vol_inode *inode;
-	int err;
-
-	err = vol_orphans_each(l->v, vol_slot(l->v), note_orphan, &o);
-	for (unsigned i = 0; !err && i < o.n; i++) {
-		err = vol_iget(l->v, o.blkno[i], &inode);
-		if (err)
-			break;
-		err = vol_inode_refresh(inode);
-		if (!err)
-			err = vol_wipe(inode);
-		vol_iput(inode);
-	}
-	return err;
-}
-
 static struct load *load_new(struct vol *v, const char *log_path, bool create, int *err)
 {
 	struct load *l = calloc(1, sizeof(*l));
@@ -381,7 +349,7 @@ int load_run(struct vol *v, const char *log_path, unsigned seed, unsigned ops)
 	if (!err)
 		err = say(l, "\n"); /* away from a line that the last kill cut short */
 	if (!err)
-		err = wipe_orphans(l);
+		err = orphans_wipe(l->v);
 	for (unsigned i = 0; !err && i < SLOTS; i++) {
 		if (l->slot[i].durable)
 			continue;
