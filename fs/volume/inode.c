@@ -324,6 +324,9 @@ static int reload(struct vol_inode *inode)
 	else if (inode->loaded && (le32toh(d->i_generation) != inode->generation ||
 				   ((le16toh(d->i_mode) ^ inode->mode) & S_IFMT)))
 		err = -ESTALE;
+	else if (inode->system && !(le32toh(d->i_flags) & OCFS2_SYSTEM_FL))
+		err = vol_damaged(inode->vol, "a system file is not marked as one inode=%llu",
+				  (unsigned long long)inode->blkno);
 	if (!err)
 		inode_load(inode, d);
 	bc_put(di);

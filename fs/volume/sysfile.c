@@ -5,8 +5,9 @@
  *
  * System files never move, so they are looked up once. Their dinodes are not read then: our
  * own journal may still hold newer or whole versions of them (a power cut tears blocks), and
- * other nodes may be writing theirs. They are read under their locks, after the replay. Slot map and journal dinodes are
- * read from the device each time and written in place: no journal, no cache.
+ * other nodes may be writing theirs. They are read under their locks, after the replay; then
+ * each must be marked as a system file. Slot map and journal dinodes are read from the device
+ * each time and written in place: no journal, no cache.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -28,11 +29,13 @@ static const struct {
 	[VOL_SYS_TRUNCATE_LOG] = { TRUNCATE_LOG_SYSTEM_INODE, true },
 };
 
-static int open_inode(struct vol *v, blkno_t blkno, const char *what, bool load,
+static int open_inode(struct vol *v, blkno_t blkno, const char *what, bool system, bool load,
 		      struct vol_inode **out, struct reason *why)
 {
 	int err = vol_iget(v, blkno, out);
 
+	if (!err)
+		(*out)->system = system;
 	if (!err && load) {
 		err = vol_inode_refresh(*out);
 		if (err) {
@@ -63,7 +66,7 @@ static int open_file(struct vol *v, enum vol_sysfile type, unsigned slot, struct
 	if (err)
 		return reason_set(why, EXIT_NOT_OCFS2, err == -ENOENT ? -EINVAL : err,
 				  "%s has no system file %s; run fsck.ocfs2", v->dev->path, name);
-	return open_inode(v, f.blkno, name, is_constant(type),
+	return open_inode(v, f.blkno, name, true, is_constant(type),
 			  &v->sys[type * v->info.max_slots + slot], why);
 }
 
@@ -74,9 +77,10 @@ int sysfile_open(struct vol *v, struct reason *why)
 	v->sys = calloc((size_t)VOL_SYS_MAX * v->info.max_slots, sizeof(*v->sys));
 	if (!v->sys)
 		return reason_set(why, EXIT_SYSTEM, -ENOMEM, "out of memory");
-	err = open_inode(v, v->info.root_blkno, "the root directory", false, &v->root, why);
+	err = open_inode(v, v->info.root_blkno, "the root directory", false, false, &v->root, why);
 	if (!err)
-		err = open_inode(v, v->info.sysdir_blkno, "the system directory", true, &v->sysdir, why);
+		err = open_inode(v, v->info.sysdir_blkno, "the system directory", false, true,
+				 &v->sysdir, why);
 	for (int t = 0; !err && t < VOL_SYS_MAX; t++)
 		for (unsigned s = 0; !err && s < (files[t].per_slot ? v->info.max_slots : 1u); s++)
 			err = open_file(v, (enum vol_sysfile)t, s, why);

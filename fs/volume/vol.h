@@ -141,6 +141,7 @@ struct vol_inode {
 
 	bool loaded;		/* attributes were read at least once */
 	bool wiped;		/* vol_wipe freed it on this node */
+	bool system;		/* found as a system file: it must be marked as one */
 	atomic_bool partial;	/* purged: what an LVB does not carry is not current */
 	uint16_t mode;
 	uint16_t dyn_features;	/* OCFS2_*_FL of i_dyn_features */

@@ -158,6 +158,27 @@ Test(super, a_stub_of_a_device_is_refused)
 	cr_assert_eq(im.why.code, EXIT_DEVICE);
 }
 
+/* Its dinode is read when the slot is taken: nothing is allocated from it before. */
+Test(super, a_system_file_that_is_not_marked_as_one_is_refused)
+{
+	struct ocfs2_dinode *la = (struct ocfs2_dinode *)block;
+	struct reason why = { 0 };
+	blkno_t blkno;
+	bool replayed;
+
+	cr_assert_eq(image_open(&im, 0), 0, "%s", im.why.text);
+	blkno = vol_sys_inode(im.v, VOL_SYS_LOCAL_ALLOC, 0)->blkno;
+	vol_close(im.v);
+	blockdev_close(im.dev);
+	image_peek(&im, blkno * BS, block, BS);
+	la->i_flags &= ~htole32(OCFS2_SYSTEM_FL);
+	ecc_store(block, BS, offsetof(struct ocfs2_dinode, i_check));
+	image_poke(&im, blkno * BS, block, BS);
+	cr_assert_eq(image_open(&im, 0), 0, "%s", im.why.text);
+	cr_assert_lt(vol_slot_start(im.v, 0, &replayed, &why), 0);
+	cr_assert(strstr(why.text, "system file"), "%s", why.text);
+}
+
 Test(super, impossible_numbers_are_refused)
 {
 	sb()->s_max_slots = htole16(256);
