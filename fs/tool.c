@@ -87,6 +87,19 @@ int tool_print_json(struct json_object *o)
 	return TOOL_OK;
 }
 
+struct json_object *tool_member(struct json_object *o, const char *key)
+{
+	struct json_object *v = NULL;
+
+	return json_object_is_type(o, json_type_object) &&
+	       json_object_object_get_ex(o, key, &v) ? v : NULL;
+}
+
+size_t tool_length(struct json_object *array)
+{
+	return json_object_is_type(array, json_type_array) ? json_object_array_length(array) : 0;
+}
+
 /* ---- finding the process ---------------------------------------------------------------- */
 
 int tool_open(struct tool *t)

@@ -61,5 +61,9 @@ void tool_put(FILE *to, const char *text);
 struct json_object;
 /* One line. */
 int tool_print_json(struct json_object *o);
+/* NULL: it has no such member, or is no object. */
+struct json_object *tool_member(struct json_object *o, const char *key);
+/* 0 for what is no array. */
+size_t tool_length(struct json_object *array);
 
 #endif

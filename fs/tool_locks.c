@@ -13,29 +13,16 @@
 #include <sys/stat.h>
 #include "fs/tool.h"
 
-static struct json_object *member(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	return json_object_is_type(o, json_type_object) &&
-	       json_object_object_get_ex(o, key, &v) ? v : NULL;
-}
-
 static void put(struct json_object *o, const char *key)
 {
-	struct json_object *v = member(o, key);
+	struct json_object *v = tool_member(o, key);
 
 	tool_put(stdout, v ? json_object_get_string(v) : "?");
 }
 
-static size_t length_of(struct json_object *array)
-{
-	return json_object_is_type(array, json_type_array) ? json_object_array_length(array) : 0;
-}
-
 static void put_list(const char *before, struct json_object *array)
 {
-	size_t n = length_of(array);
+	size_t n = tool_length(array);
 
 	for (size_t i = 0; i < n; i++) {
 		fputs(i ? "," : before, stdout);
@@ -45,12 +32,12 @@ static void put_list(const char *before, struct json_object *array)
 
 static void put_lock(struct json_object *l)
 {
-	printf("  %-11s", json_object_get_string(member(l, "queue")));
+	printf("  %-11s", json_object_get_string(tool_member(l, "queue")));
 	fputs("node ", stdout);
 	put(l, "node");
 	putchar(' ');
 	put(l, "mode");
-	if (member(l, "convert")) {
+	if (tool_member(l, "convert")) {
 		fputs("->", stdout);
 		put(l, "convert");
 	}
@@ -58,23 +45,23 @@ static void put_lock(struct json_object *l)
 	put(l, "age_s");
 	fputs(" s  ", stdout);
 	put(l, "cookie");
-	puts(json_object_get_boolean(member(l, "pending")) ? "  request open" : "");
+	puts(json_object_get_boolean(tool_member(l, "pending")) ? "  request open" : "");
 }
 
 static void put_resource(struct json_object *r)
 {
-	struct json_object *locks = member(r, "locks");
+	struct json_object *locks = tool_member(r, "locks");
 
 	put(r, "name");
 	fputs("  owner ", stdout);
-	if (member(r, "owner"))
+	if (tool_member(r, "owner"))
 		put(r, "owner");
 	else
 		fputs("unknown", stdout);
-	put_list("  refs ", member(r, "refs"));
-	put_list("  ", member(r, "state"));
-	fputs(member(r, "lvb") ? "  value\n" : "\n", stdout);
-	for (size_t i = 0; i < length_of(locks); i++)
+	put_list("  refs ", tool_member(r, "refs"));
+	put_list("  ", tool_member(r, "state"));
+	fputs(tool_member(r, "lvb") ? "  value\n" : "\n", stdout);
+	for (size_t i = 0; i < tool_length(locks); i++)
 		put_lock(json_object_array_get_idx(locks, i));
 }
 
@@ -89,8 +76,8 @@ static int show(struct tool *t, const struct net_nlc_daemon *d, struct net_nl_lo
 
 		if (err)
 			return tool_fail(err, "reading the locks", &why);
-		list = member(page, "resources");
-		for (size_t i = 0; i < length_of(list) && !status; i++) {
+		list = tool_member(page, "resources");
+		for (size_t i = 0; i < tool_length(list) && !status; i++) {
 			struct json_object *r = json_object_array_get_idx(list, i);
 
 			if (t->json)
@@ -98,7 +85,7 @@ static int show(struct tool *t, const struct net_nlc_daemon *d, struct net_nl_lo
 			else
 				put_resource(r);
 		}
-		next = member(page, "next");
+		next = tool_member(page, "next");
 		more = next && (uint32_t)json_object_get_uint64(next) > which.from;
 		which.from = next ? (uint32_t)json_object_get_uint64(next) : 0;
 		json_object_put(page);

@@ -11,34 +11,21 @@
 #include <string.h>
 #include "fs/tool.h"
 
-static struct json_object *member(struct json_object *o, const char *key)
-{
-	struct json_object *v = NULL;
-
-	return json_object_is_type(o, json_type_object) &&
-	       json_object_object_get_ex(o, key, &v) ? v : NULL;
-}
-
 static const char *text_of(struct json_object *o, const char *key)
 {
-	struct json_object *v = member(o, key);
+	struct json_object *v = tool_member(o, key);
 
 	return v ? json_object_get_string(v) : NULL;
 }
 
 static int64_t number_of(struct json_object *o, const char *key)
 {
-	return json_object_get_int64(member(o, key));
+	return json_object_get_int64(tool_member(o, key));
 }
 
 static bool is_true(struct json_object *o, const char *key)
 {
-	return json_object_get_boolean(member(o, key));
-}
-
-static size_t length_of(struct json_object *array)
-{
-	return json_object_is_type(array, json_type_array) ? json_object_array_length(array) : 0;
+	return json_object_get_boolean(tool_member(o, key));
 }
 
 static void label(const char *name)
@@ -57,23 +44,23 @@ static void put_text(const char *before, const char *text, const char *after)
 
 static void put_numbers(struct json_object *array)
 {
-	for (size_t i = 0; i < length_of(array); i++)
+	for (size_t i = 0; i < tool_length(array); i++)
 		printf("%s%lld", i ? " " : "",
 		       (long long)json_object_get_int64(json_object_array_get_idx(array, i)));
-	if (!length_of(array))
+	if (!tool_length(array))
 		fputs("none", stdout);
 }
 
 static void put_volume(struct json_object *s)
 {
-	struct json_object *v = member(s, "volume"), *locks = member(v, "locks");
+	struct json_object *v = tool_member(s, "volume"), *locks = tool_member(v, "locks");
 
 	if (!v)
 		return;
 	put_text("", text_of(v, "device"), " on ");
 	put_text("", text_of(v, "mountpoint"), ": ");
 	put_text("", text_of(v, "state"), "");
-	if (member(v, "slot"))
+	if (tool_member(v, "slot"))
 		printf(", slot %lld", (long long)number_of(v, "slot"));
 	putchar('\n');
 	put_text("  fenced     ", text_of(v, "fenced_reason"), "; see man 7 o2fuse-recovery\n");
@@ -89,16 +76,16 @@ static void put_volume(struct json_object *s)
 		       (long long)number_of(locks, "waited_for_by_others"),
 		       (long long)number_of(locks, "local_waiters"));
 	}
-	if (length_of(member(v, "recovering"))) {
+	if (tool_length(tool_member(v, "recovering"))) {
 		label("recovering");
-		put_numbers(member(v, "recovering"));
+		put_numbers(tool_member(v, "recovering"));
 		putchar('\n');
 	}
 }
 
 static void put_address(struct json_object *s)
 {
-	struct json_object *a = member(s, "address");
+	struct json_object *a = tool_member(s, "address");
 
 	if (!a)
 		return;
@@ -114,32 +101,32 @@ static void put_address(struct json_object *s)
 
 static void put_quorum(struct json_object *s)
 {
-	struct json_object *q = member(s, "quorum");
+	struct json_object *q = tool_member(s, "quorum");
 
 	if (!q)
 		return;
 	label("quorum");
 	printf("%s; heartbeating: ", is_true(q, "quorate") ? "yes" : "NO");
-	put_numbers(member(q, "heartbeating"));
+	put_numbers(tool_member(q, "heartbeating"));
 	fputs("; connected: ", stdout);
-	put_numbers(member(q, "connected"));
-	if (length_of(member(q, "undecided"))) {
+	put_numbers(tool_member(q, "connected"));
+	if (tool_length(tool_member(q, "undecided"))) {
 		fputs("; undecided: ", stdout);
-		put_numbers(member(q, "undecided"));
+		put_numbers(tool_member(q, "undecided"));
 	}
 	putchar('\n');
 }
 
 static void put_regions(struct json_object *s)
 {
-	struct json_object *all = member(s, "regions");
+	struct json_object *all = tool_member(s, "regions");
 
-	for (size_t i = 0; i < length_of(all); i++) {
+	for (size_t i = 0; i < tool_length(all); i++) {
 		struct json_object *r = json_object_array_get_idx(all, i);
 
 		label("heartbeat");
 		put_text("", text_of(r, "device"), ": ");
-		if (member(r, "lease_left_ms"))
+		if (tool_member(r, "lease_left_ms"))
 			printf("%.1f s of the lease left, ",
 			       (double)number_of(r, "lease_left_ms") / 1000);
 		printf("last took %lld ms, worst %lld ms, %lld errors\n",
@@ -150,15 +137,15 @@ static void put_regions(struct json_object *s)
 
 static void put_domains(struct json_object *s)
 {
-	struct json_object *all = member(s, "domains");
+	struct json_object *all = tool_member(s, "domains");
 
-	for (size_t i = 0; i < length_of(all); i++) {
+	for (size_t i = 0; i < tool_length(all); i++) {
 		struct json_object *d = json_object_array_get_idx(all, i);
 
 		label("domain");
 		put_text("", text_of(d, "state"), "");
 		fputs("; members: ", stdout);
-		put_numbers(member(d, "members"));
+		put_numbers(tool_member(d, "members"));
 		printf("; %lld resources, %lld locks\n", (long long)number_of(d, "resources"),
 		       (long long)number_of(d, "locks"));
 	}
@@ -166,10 +153,10 @@ static void put_domains(struct json_object *s)
 
 static void put_nodes(struct json_object *s)
 {
-	struct json_object *all = member(s, "nodes");
+	struct json_object *all = tool_member(s, "nodes");
 
-	for (size_t i = 0; i < length_of(all); i++) {
-		struct json_object *n = json_object_array_get_idx(all, i), *link = member(n, "link");
+	for (size_t i = 0; i < tool_length(all); i++) {
+		struct json_object *n = json_object_array_get_idx(all, i), *link = tool_member(n, "link");
 		const char *error = text_of(link, "error");
 
 		label(i ? "" : "nodes");
