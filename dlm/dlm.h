@@ -207,7 +207,7 @@ const struct dlm_stats *dlm_domain_stats(const struct dlm_domain *dom);
 void dlm_domain_members(const struct dlm_domain *dom, uint8_t map[32]);
 
 /* Walk over resources and locks, for dumps: one call per resource (lock NULL),
- * then one per lock of it. Records are valid during the call only. */
+ * then one per lock of it. Records are valid during the call only. false ends it. */
 struct dlm_dump_res {
 	const uint8_t *name;
 	size_t name_len;
@@ -227,7 +227,7 @@ struct dlm_dump_lock {
 /* The name of one flag of a resource's state, by its bit number; NULL: not shown. */
 const char *dlm_state_name(unsigned int bit);
 void dlm_domain_dump(struct dlm_domain *dom,
-		     void (*fn)(void *ctx, const struct dlm_dump_res *res,
+		     bool (*fn)(void *ctx, const struct dlm_dump_res *res,
 				const struct dlm_dump_lock *lock),
 		     void *ctx);
 

@@ -32,7 +32,7 @@ static bool pending(const struct dlm_lock *lock)
 }
 
 void dlm_domain_dump(struct dlm_domain *dom,
-		     void (*fn)(void *ctx, const struct dlm_dump_res *res,
+		     bool (*fn)(void *ctx, const struct dlm_dump_res *res,
 				const struct dlm_dump_lock *lock),
 		     void *ctx)
 {
@@ -49,7 +49,8 @@ void dlm_domain_dump(struct dlm_domain *dom,
 		r.state = (uint16_t)(res->state & shown);
 		if (res->setref || (res->assert && res->assert->running))
 			r.state |= DLM_RES_SETREF_INPROG;
-		fn(ctx, &r, NULL);
+		if (!fn(ctx, &r, NULL))
+			return;
 		for (int list = 0; list < 3; list++) {
 			dlm_res_for_each_lock(lock, res, list) {
 				struct dlm_dump_lock l = {.cookie = lock->cookie,
@@ -60,7 +61,8 @@ void dlm_domain_dump(struct dlm_domain *dom,
 							  .pending = pending(lock),
 							  .age_s = (dom->dlm->now_s -
 								    lock->since_s) & 0xffffff};
-				fn(ctx, &r, &l);
+				if (!fn(ctx, &r, &l))
+					return;
 			}
 		}
 	}

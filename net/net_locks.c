@@ -99,8 +99,13 @@ static void open_resource(struct page *p, const struct dlm_dump_res *r)
 	char name[PRINTED_MAX];
 
 	printed(r->name, r->name_len < 64 ? r->name_len : 64, name);
-	if (p->full || (p->which->name[0] && !strstr(name, p->which->name)))
+	if (p->which->name[0] && !strstr(name, p->which->name))
 		return;
+	/* Without looking at its locks it is known to match, and to have been shown. */
+	if (!p->which->stuck_s && p->seen < p->which->from) {
+		p->seen++;
+		return;
+	}
 	p->waits = false;
 	p->locks = json_object_new_array();
 	p->res = json_object_new_object();
@@ -138,7 +143,7 @@ static void add_lock(struct page *p, const struct dlm_dump_lock *l)
 		p->waits = true;
 }
 
-static void dump(void *ctx, const struct dlm_dump_res *res, const struct dlm_dump_lock *lock)
+static bool dump(void *ctx, const struct dlm_dump_res *res, const struct dlm_dump_lock *lock)
 {
 	struct page *p = ctx;
 
@@ -146,8 +151,10 @@ static void dump(void *ctx, const struct dlm_dump_res *res, const struct dlm_dum
 		add_lock(p, lock);
 	} else if (!lock) {
 		close_resource(p);
-		open_resource(p, res);
+		if (!p->full)
+			open_resource(p, res);
 	}
+	return !p->full;
 }
 
 struct json_object *net_locks_json(void *ctx, const struct net_nl_locks *which)
@@ -156,7 +163,7 @@ struct json_object *net_locks_json(void *ctx, const struct net_nl_locks *which)
 	struct page p = { .which = which, .list = json_object_new_array() };
 	struct json_object *o = json_object_new_object();
 
-	for (p.nd = net->domains; p.nd; p.nd = p.nd->next) {
+	for (p.nd = net->domains; p.nd && !p.full; p.nd = p.nd->next) {
 		if (p.nd->dom && net->driver)
 			dlm_domain_dump(p.nd->dom, dump, &p);
 		close_resource(&p);

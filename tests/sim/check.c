@@ -280,14 +280,14 @@ static void walk_lock(struct walk *k, const struct dlm_dump_lock *l)
 			   k->gen, k->granted_ex, k->granted_pr);
 }
 
-static void walk(void *ctx, const struct dlm_dump_res *res, const struct dlm_dump_lock *lock)
+static bool walk(void *ctx, const struct dlm_dump_res *res, const struct dlm_dump_lock *lock)
 {
 	struct walk *k = ctx;
 	struct sim_res *r;
 
 	if (lock) {
 		walk_lock(k, lock);
-		return;
+		return true;
 	}
 	k->resources++;
 	k->queue = 'G';
@@ -296,16 +296,17 @@ static void walk(void *ctx, const struct dlm_dump_res *res, const struct dlm_dum
 	k->foreign = res->owner != k->n->id && !(res->state & UNUSABLE);
 	if (!sim_res_parse(res->name, res->name_len, &k->res, &k->gen)) {
 		k->res = -1;
-		return;
+		return true;
 	}
 	r = &k->w->res[k->res];
 	if (!k->owner || r->gen != k->gen)
-		return;
+		return true;
 	r->owners[k->n->id >> 3] |= (uint8_t)(1u << (k->n->id & 7));
 	sim_each_node (i, k->w)
 		if (i != k->n->id && has(r->owners, (node_t)i))
 			world_fail(k->w, "r%d.%u has two owners: n%d and n%d", k->res, k->gen,
 				   k->n->id, i);
+	return true;
 }
 
 static size_t read_books(struct sim_node *n)
@@ -350,7 +351,7 @@ struct copies {
 	struct copy cur;
 };
 
-static void collect(void *ctx, const struct dlm_dump_res *res, const struct dlm_dump_lock *lock)
+static bool collect(void *ctx, const struct dlm_dump_res *res, const struct dlm_dump_lock *lock)
 {
 	struct copies *all = ctx;
 	struct copy *c = &all->cur;
@@ -377,7 +378,7 @@ static void collect(void *ctx, const struct dlm_dump_res *res, const struct dlm_
 		c->pending = lock->pending;
 	}
 	if (c->res < 0)
-		return;
+		return true;
 	if (all->len == all->room) {
 		all->room = all->room ? 2 * all->room : 256;
 		all->c = sim_realloc(all->c, all->room * sizeof(*all->c));
@@ -385,6 +386,7 @@ static void collect(void *ctx, const struct dlm_dump_res *res, const struct dlm_
 			abort();
 	}
 	all->c[all->len++] = *c;
+	return true;
 }
 
 /* Resource, then the records of the resource itself, then locks by cookie and node. */

@@ -160,7 +160,7 @@ void members_turn(struct sim_node *n)
 	}
 }
 
-static void explain_res(void *ctx, const struct dlm_dump_res *res, const struct dlm_dump_lock *lock)
+static bool explain_res(void *ctx, const struct dlm_dump_res *res, const struct dlm_dump_lock *lock)
 {
 	struct sim_world *w = ctx;
 	uint32_t gen = 0;
@@ -169,11 +169,12 @@ static void explain_res(void *ctx, const struct dlm_dump_res *res, const struct 
 	if (lock) {
 		trace(w, "    %c n%d %s %llx%s", lock->queue, lock->node, dlm_mode_name(lock->mode),
 		      (unsigned long long)lock->cookie, lock->pending ? " pending" : "");
-		return;
+		return true;
 	}
 	sim_res_parse(res->name, res->name_len, &r, &gen);
 	trace(w, "  r%d.%u owner=%d state=%x refs=%02x%02x", r, gen, res->owner, res->state,
 	      res->refmap[0], res->refmap[1]);
+	return true;
 }
 
 void members_explain(struct sim_world *w)

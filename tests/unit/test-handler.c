@@ -46,7 +46,7 @@ struct books {
 	size_t len;
 };
 
-static void note(void *ctx, const struct dlm_dump_res *res, const struct dlm_dump_lock *l)
+static bool note(void *ctx, const struct dlm_dump_res *res, const struct dlm_dump_lock *l)
 {
 	struct books *bk = ctx;
 
@@ -59,6 +59,7 @@ static void note(void *ctx, const struct dlm_dump_res *res, const struct dlm_dum
 			(size_t)snprintf((char *)bk->bytes + bk->len, 200, "%llx n%u %d %d %c %d|",
 					 (unsigned long long)l->cookie, l->node, l->mode,
 					 l->convert_mode, l->queue, l->pending);
+	return true;
 }
 
 static void take_books(node_t n, struct books *bk)
