@@ -53,6 +53,7 @@ struct lockcache {
 	struct lc_config cfg;
 	atomic_bool stopped;
 	atomic_int recovery;		/* nodes pending */
+	atomic_uint recoveries;		/* how often that went to zero */
 	atomic_bool tell_resumed;
 	pthread_mutex_t recovery_mutex;
 	pthread_cond_t recovery_cond;

@@ -153,6 +153,7 @@ void lc_recovery_pending(struct lockcache *lc, int delta)
 	left = atomic_fetch_add(&lc->recovery, delta) + delta;
 	assert(left >= 0);
 	if (!left) {
+		atomic_fetch_add(&lc->recoveries, 1);
 		atomic_store(&lc->tell_resumed, true);
 		pthread_cond_broadcast(&lc->recovery_cond);
 	}
@@ -258,8 +259,10 @@ static void wait_change(struct lc_lock *l, int level, unsigned flags, enum row r
 	l->waiters--;
 }
 
-static int take(struct lc_lock *l, int level, unsigned flags, bool *refresh)
+/* *waited is set if a recovery went by while it waited (for a lock of the dead node, say). */
+static int take(struct lc_lock *l, int level, unsigned flags, bool *refresh, bool *waited)
 {
+	unsigned recoveries = atomic_load(&l->lc->recoveries);
 	bool waiting = false;
 	uint64_t call = 0;
 	enum row row;
@@ -304,6 +307,8 @@ static int take(struct lc_lock *l, int level, unsigned flags, bool *refresh)
 		lc_wake(l);
 	*refresh = (l->flags & LCF_NEEDS_REFRESH) != 0;
 	pthread_mutex_unlock(&l->mutex);
+	if (waiting && l->type->recovery_wait && recoveries != atomic_load(&l->lc->recoveries))
+		*waited = true;
 	return rc;
 }
 
@@ -354,7 +359,7 @@ int lc_lock(struct lc_lock *l, int level, unsigned flags)
 	err = wait_recovery(l, flags, &waited);
 	if (err)
 		return err;
-	rc = take(l, level, flags, &refresh);
+	rc = take(l, level, flags, &refresh, &waited);
 	if (rc < 0)
 		return rc;
 	err = wait_recovery(l, flags, &waited);

@@ -80,10 +80,11 @@ recovered_on() {
 	[ "$(status_of "$1" "[.volume.recoveries[] | select(.node == $2)] | last | .replayed_ms != null")" = true ]
 }
 
+# Nobody waited: then whoever had come would have been served when the journal was home.
 served_quickly() {
 	recovery_of "$1" "$2"
 	[ "$(status_of "$1" "[.volume.recoveries[] | select(.node == $2)] | last |
-		.served_ms != null and .served_ms < $quick_ms")" = true ]
+		.replayed_ms != null and (.served_ms // .replayed_ms) < $quick_ms")" = true ]
 }
 
 slot_is_free() {

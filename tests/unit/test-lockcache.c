@@ -836,6 +836,25 @@ Test(lockcache, k_the_first_request_served_after_a_recovery_is_told_once)
 	lc_unlock(&m, PR);
 }
 
+/* Found by kill.sh on a busy machine: who waited for a lock that the dead node had was
+ * answered after the journal was home, and was not seen as one who had waited. */
+Test(lockcache, k_a_request_that_waited_for_the_dead_nodes_lock_is_told)
+{
+	atomic_int told = 0;
+	struct task a;
+
+	lc->cfg.resumed = count_resumed;
+	lc->cfg.resumed_ctx = &told;
+	start(&a, &m, PR, 0);
+	expect_call(1, LOCK, PR);
+	lc_recovery_pending(lc, 1);
+	lc_recovery_pending(lc, -1);
+	grant(&m);
+	cr_assert_eq(finish(&a), 0);
+	cr_assert_eq(told, 1);
+	lc_unlock(&m, PR);
+}
+
 Test(lockcache, l_late_bast_is_ignored)
 {
 	cache(&m, PR);
