@@ -4,46 +4,13 @@
  * passes through our codecs and comes out as the same bytes: handshakes, messages with
  * their payloads, keepalives, and replies, which must be what we would answer with the
  * same status to the request they belong to.
- *
- * A capture is put together a direction at a time, as it was in order on the bridge; the
- * parser here reads only what the recording writes (Ethernet, IPv4, no fragments).
  */
 #include <criterion/criterion.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include "dlm/wire.h"
 #include "net/frame.h"
 #include "net/handshake.h"
-
-enum { PORT = 7777, FLOWS = 32, ROOM = 1 << 17, REQUESTS = 64 };
-
-/* One direction of a connection. */
-struct flow {
-	uint8_t key[12];	/* addresses, ports */
-	uint32_t next;		/* sequence number */
-	bool greeted;
-	size_t len;
-	uint8_t buf[ROOM];
-	struct net_frame asked[REQUESTS]; /* by number, until answered */
-	bool open[REQUESTS];
-};
-
-struct trace {
-	struct flow *flows[FLOWS];
-	int n;
-	int handshakes, messages, replies, keepalives;
-};
-
-static uint32_t be32_at(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static unsigned be16_at(const uint8_t *p)
-{
-	return (unsigned)p[0] << 8 | p[1];
-}
+#include "tests/wire/trace.h"
 
 /* ---- payloads ------------------------------------------------------------------ */
 
@@ -102,26 +69,6 @@ static size_t again(uint16_t type, const uint8_t *p, size_t len, uint8_t *out)
 
 /* ---- frames -------------------------------------------------------------------- */
 
-static struct flow *find(struct trace *t, const uint8_t key[12])
-{
-	for (int i = t->n - 1; i >= 0; i--) {
-		if (!memcmp(t->flows[i]->key, key, 12))
-			return t->flows[i];
-	}
-	return NULL;
-}
-
-static struct flow *other_way(struct trace *t, const struct flow *f)
-{
-	uint8_t key[12];
-
-	memcpy(key, f->key + 4, 4);
-	memcpy(key + 4, f->key, 4);
-	memcpy(key + 8, f->key + 10, 2);
-	memcpy(key + 10, f->key + 8, 2);
-	return find(t, key);
-}
-
 static void same(const struct net_frame *made, const uint8_t *bytes)
 {
 	uint8_t out[NET_FRAME_LEN];
@@ -130,171 +77,70 @@ static void same(const struct net_frame *made, const uint8_t *bytes)
 	cr_assert_arr_eq(out, bytes, NET_FRAME_LEN);
 }
 
-static void message(struct trace *t, struct flow *f, const struct net_frame *h, const uint8_t *p)
-{
-	uint8_t out[DLM_MAX_PAYLOAD] = { 0 };
-	uint8_t *exact = malloc(h->len); /* so that a sanitizer sees a read beyond the end */
-	struct net_frame made = net_frame_message(h->type, h->key, h->num, h->len);
-
-	same(&made, p);
-	memcpy(exact, p + NET_FRAME_LEN, h->len);
-	cr_assert_eq(again(h->type, exact, h->len, out), h->len, "message %d: %s", t->messages,
-		     dlm_msg_name(h->type));
-	cr_assert_arr_eq(out, p + NET_FRAME_LEN, h->len, "message %d: %s", t->messages,
-			 dlm_msg_name(h->type));
-	free(exact);
-	cr_assert_lt(h->num, REQUESTS);
-	cr_assert(!f->open[h->num], "a number is used twice");
-	f->open[h->num] = true;
-	f->asked[h->num] = *h;
-	t->messages++;
-}
-
-static void reply(struct trace *t, struct flow *f, const struct net_frame *h, const uint8_t *p)
-{
-	struct flow *asker = other_way(t, f);
-	struct net_frame made;
-
-	cr_assert(asker);
-	cr_assert_lt(h->num, REQUESTS);
-	cr_assert(asker->open[h->num], "an answer to nothing");
-	made = net_frame_reply(&asker->asked[h->num], h->sys_status, h->status);
-	same(&made, p);
-	asker->open[h->num] = false;
-	t->replies++;
-}
-
-/* The bytes that one handshake or frame at the front took, 0 if it is not whole. */
-static size_t take(struct trace *t, struct flow *f)
+static void handshake(const struct trace_frame *f)
 {
 	uint8_t out[NET_HANDSHAKE_LEN];
 	struct net_handshake hs;
-	struct net_frame h, made;
 
-	if (!f->greeted) {
-		if (f->len < NET_HANDSHAKE_LEN)
-			return 0;
-		net_handshake_get(f->buf, &hs);
-		net_handshake_put(out, &hs);
-		cr_assert_arr_eq(out, f->buf, sizeof(out));
-		f->greeted = true;
-		t->handshakes++;
-		return NET_HANDSHAKE_LEN;
-	}
-	if (f->len < NET_FRAME_LEN)
-		return 0;
-	cr_assert_eq(net_frame_get(f->buf, &h), 0);
-	if (f->len < (size_t)NET_FRAME_LEN + h.len)
-		return 0;
-	switch (h.magic) {
-	case NET_FRAME_KEEP_REQ:
-	case NET_FRAME_KEEP_RESP:
-		made = net_frame_keepalive(h.magic);
-		same(&made, f->buf);
-		t->keepalives++;
-		break;
-	case NET_FRAME_STATUS:
-		reply(t, f, &h, f->buf);
-		break;
-	default:
-		message(t, f, &h, f->buf);
-		break;
-	}
-	return (size_t)NET_FRAME_LEN + h.len;
+	net_handshake_get(f->bytes, &hs);
+	net_handshake_put(out, &hs);
+	cr_assert_arr_eq(out, f->bytes, sizeof(out));
 }
 
-/* ---- packets ------------------------------------------------------------------- */
-
-static void packet(struct trace *t, const uint8_t *p, size_t len)
+static void message(const struct trace_frame *f)
 {
-	const uint8_t *ip = p + 14, *tcp;
-	size_t ihl, thl, total, used;
-	uint8_t key[12];
-	struct flow *f;
-	uint32_t seq;
-	int32_t ahead;
+	uint8_t out[DLM_MAX_PAYLOAD] = { 0 };
+	struct net_frame made = net_frame_message(f->h.type, f->h.key, f->h.num, f->h.len);
 
-	if (len < 54 || be16_at(p + 12) != 0x0800 || ip[9] != 6)
-		return;
-	ihl = (size_t)(ip[0] & 15) * 4;
-	total = be16_at(ip + 2);
-	tcp = ip + ihl;
-	cr_assert_leq(total, len - 14);
-	thl = (size_t)(tcp[12] >> 4) * 4;
-	memcpy(key, ip + 12, 8);
-	memcpy(key + 8, tcp, 4);
-	seq = be32_at(tcp + 4);
-	f = find(t, key);
-	if (tcp[13] & 2) {
-		if (f && f->next == seq + 1)
-			return; /* sent again */
-		cr_assert_lt(t->n, FLOWS);
-		f = calloc(1, sizeof(*f));
-		memcpy(f->key, key, sizeof(key));
-		f->next = seq + 1;
-		t->flows[t->n++] = f;
-		return;
-	}
-	cr_assert(f, "a connection that was open before the recording");
-	len = total - ihl - thl;
-	ahead = (int32_t)(seq - f->next);
-	if (len == 0 || -(int64_t)ahead >= (int64_t)len)
-		return;
-	cr_assert_leq(ahead, 0, "a gap");
-	cr_assert_leq(f->len + len, ROOM);
-	memcpy(f->buf + f->len, tcp + thl - ahead, len - (size_t)-ahead);
-	f->len += len - (size_t)-ahead;
-	f->next += (uint32_t)(len - (size_t)-ahead);
-	while ((used = take(t, f))) {
-		f->len -= used;
-		memmove(f->buf, f->buf + used, f->len);
-	}
+	same(&made, f->bytes);
+	cr_assert_eq(again(f->h.type, f->payload, f->h.len, out), f->h.len, "%s",
+		     dlm_msg_name(f->h.type));
+	cr_assert_arr_eq(out, f->payload, f->h.len, "%s", dlm_msg_name(f->h.type));
 }
 
-static void whole_trace(struct trace *t, const char *name)
+static void whole_trace(const char *name, int count[TRACE_CLOSED + 1])
 {
-	char path[400];
-	uint32_t head[6], rec[4];
-	uint8_t *buf = malloc(1 << 18);
-	FILE *in;
+	struct net_frame made;
+	struct trace t;
 
-	*t = (struct trace){ 0 };
-	snprintf(path, sizeof(path), "%s/lab/traces/%s.pcap", TESTDATA, name);
-	in = fopen(path, "rb");
-	cr_assert(in, "%s", path);
-	cr_assert_eq(fread(head, sizeof(head), 1, in), 1);
-	cr_assert(head[0] == 0xa1b2c3d4 && head[5] == 1);
-	while (fread(rec, sizeof(rec), 1, in) == 1) {
-		cr_assert_leq(rec[2], 1 << 18);
-		cr_assert_eq(fread(buf, 1, rec[2], in), rec[2]);
-		packet(t, buf, rec[2]);
+	trace_read(&t, name);
+	for (int i = 0; i < t.n; i++) {
+		const struct trace_frame *f = &t.f[i];
+
+		count[f->kind]++;
+		switch (f->kind) {
+		case TRACE_HANDSHAKE:
+			handshake(f);
+			break;
+		case TRACE_MESSAGE:
+			message(f);
+			break;
+		case TRACE_REPLY:
+			made = net_frame_reply(&t.f[f->other].h, f->h.sys_status, f->h.status);
+			same(&made, f->bytes);
+			break;
+		case TRACE_KEEPALIVE:
+			made = net_frame_keepalive(f->h.magic);
+			same(&made, f->bytes);
+			break;
+		case TRACE_CLOSED:
+			break;
+		}
 	}
-	fclose(in);
-	free(buf);
-	for (int i = 0; i < t->n; i++) {
-		cr_assert_eq(t->flows[i]->len, 0, "bytes are left over");
-		free(t->flows[i]);
-	}
+	trace_free(&t);
 }
 
 Test(traces, every_frame_of_every_session_decodes_and_encodes_to_the_same_bytes)
 {
 	static const char *const names[] = { "two-node-join-lock-unlock", "two-node-death-recovery",
 					     "three-node-migrate-death-recovery" };
-	int handshakes = 0, messages = 0, replies = 0, keepalives = 0;
+	int count[TRACE_CLOSED + 1] = { 0 };
 
-	for (int i = 0; i < 3; i++) {
-		struct trace t;
-
-		whole_trace(&t, names[i]);
-		handshakes += t.handshakes;
-		messages += t.messages;
-		replies += t.replies;
-		keepalives += t.keepalives;
-	}
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		whole_trace(names[i], count);
 	/* The numbers of doc/spec/vectors/README.md: nothing was left out. */
-	cr_assert_eq(handshakes, 14, "%d", handshakes);
-	cr_assert_eq(messages, 1920, "%d", messages);
-	cr_assert_eq(replies, 1919, "%d", replies);
-	cr_assert_eq(keepalives, 79, "%d", keepalives);
+	cr_assert_eq(count[TRACE_HANDSHAKE], 14, "%d", count[TRACE_HANDSHAKE]);
+	cr_assert_eq(count[TRACE_MESSAGE], 1920, "%d", count[TRACE_MESSAGE]);
+	cr_assert_eq(count[TRACE_REPLY], 1919, "%d", count[TRACE_REPLY]);
+	cr_assert_eq(count[TRACE_KEEPALIVE], 79, "%d", count[TRACE_KEEPALIVE]);
 }
