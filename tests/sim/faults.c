@@ -105,7 +105,8 @@ static void pause_one(struct sim_node *n)
 
 	trace(n->w, "n%d stands still for %u ms", n->id, (unsigned int)(us / SIM_MS));
 	n->w->pauses++;
-	n->paused_until = n->w->now + us;
+	if (n->paused_until < n->w->now + us) /* never earlier: its events keep their order */
+		n->paused_until = n->w->now + us;
 }
 
 static void chaos(struct sim_world *w)

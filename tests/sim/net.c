@@ -376,6 +376,14 @@ const struct dlm_transport sim_transport = {
 
 /* ---- receiving ---------------------------------------------------------------------- */
 
+/* Its receiver has that connection. */
+static bool on_its_link(struct sim_world *w, const struct frame *f)
+{
+	const struct sim_link *l = link_of(w, f->to, f->from);
+
+	return l->state == LINK_UP && l->epoch == f->epoch;
+}
+
 static struct dlm_reply handle(struct sim_node *n, const struct frame *f)
 {
 	bool known = f->key == DLM_MEMBER_KEY || (n->key_open && f->key == n->key);
@@ -404,6 +412,9 @@ static void request_arrived(struct sim_node *n, struct frame *f)
 	struct frame *back;
 
 	w->messages++;
+	if (!on_its_link(w, f))
+		world_fail(w, "n%d gets %s of n%d on a link that it does not know", n->id,
+			   dlm_msg_name(f->type), f->from);
 	faults_message(w, f->from, f->to, f->type);
 	if (w->opt.trace)
 		trace_request(w, f, &(struct dlm_reply){ .status = -9999 });
@@ -427,7 +438,7 @@ static void request_arrived(struct sim_node *n, struct frame *f)
 	if (n->kernel_like)
 		net_input_end(n);
 	/* A reply goes out on the connection that the request came on, or not at all. */
-	if (link_of(w, n->id, f->from)->state == LINK_UP)
+	if (on_its_link(w, f))
 		on_wire(w, back);
 	else
 		frame_free(w, back);
@@ -452,8 +463,10 @@ static void reply_arrived(struct sim_node *n, struct frame *f)
 
 static bool frame_lost(struct sim_world *w, const struct frame *f)
 {
+	/* Its sender died before the receiver had accepted the connection: it never does. */
 	return f->epoch != link_of(w, f->from, f->to)->wire_epoch ||
-	       w->nodes[f->to].state == NODE_DEAD;
+	       w->nodes[f->to].state == NODE_DEAD ||
+	       (w->nodes[f->from].state == NODE_DEAD && !on_its_link(w, f));
 }
 
 /* All sends open to a peer end with this error; only the failing ones if told so. */
@@ -599,6 +612,10 @@ static void hb_down(struct sim_node *n, node_t peer)
 		return;
 	trace(n->w, "n%d misses %d", n->id, peer);
 	l->state = LINK_DOWN;
+	if (l->epoch == l->wire_epoch) { /* closed: what is still on it is lost */
+		l->wire_epoch++;
+		link_of(n->w, peer, n->id)->wire_epoch = l->wire_epoch;
+	}
 	drop_waiting(n->w, l);
 	fail_opens(n, peer, -EHOSTDOWN, false);
 	n->live[peer >> 3] &= (uint8_t)~(1 << (peer & 7));
