@@ -366,6 +366,9 @@ static void joined(struct dlm_domain *dom)
 	dlm_fx_joined(dom, 0, "");
 	dlm_map_for_each(n, &dom->members)
 		dlm_fx_members(dom, n, true);
+	if (!dlm_map_empty(&dom->recovery)) /* of those that died since the first assert */
+		dlm_elect_soon(dom);
+	dlm_recover_alone(dom);
 	if (dom->ms->quit)
 		dlm_leave_begin(dom);
 }

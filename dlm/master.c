@@ -27,6 +27,7 @@
 #define DECIDE_MS 5000
 
 static void decide(struct dlm_mle *mle);
+static void look_again(struct dlm_mle *mle);
 
 /* ---- the table -------------------------------------------------------------------- */
 
@@ -166,8 +167,7 @@ static void ask_retries(void *arg)
 	}
 	if (mle->phase == MLE_LAST) {
 		mle->retry = (struct dlm_map){ 0 };
-		mle->phase = MLE_VOTE;
-		decide(mle); /* the owner may be another by now */
+		look_again(mle);
 		return;
 	}
 	if (mle->phase != MLE_VOTE && mle->phase != MLE_CHECK)
@@ -313,6 +313,7 @@ static void won(struct dlm_res *res, bool lost)
 		mle->responses = (struct dlm_map){ 0 };
 		dlm_map_for_each(n, &mle->nodes)
 			ask_later(mle, n, LINK_MS);
+		dlm_tm_set(mle->dom, &mle->decide_tm, DECIDE_MS);
 		if (res->owner != NODE_NONE)
 			decide(mle);
 		return;
@@ -334,14 +335,33 @@ static void last_request(struct dlm_mle *mle, node_t owner)
 	ask(mle, owner);
 }
 
+/*
+ * The owner may be another by now. Nobody is asked what he thinks of it: either all have
+ * been, or the owner was heard of before anybody was (HOLD, CHECK), and no BLOCK is ours.
+ */
+static void look_again(struct dlm_mle *mle)
+{
+	node_t owner = mle->res->owner != NODE_NONE ? mle->res->owner : mle->master;
+
+	if (owner == NODE_NONE) {
+		vote(mle);
+		if (mle->phase == MLE_VOTE)
+			decide(mle);
+	} else if (dlm_is_self(mle->dom, owner)) {
+		dlm_mle_finish(mle);
+	} else {
+		mle->phase = MLE_VOTE;
+		last_request(mle, owner);
+	}
+}
+
 static void last_answer(struct dlm_mle *mle, int err, int32_t status)
 {
 	struct dlm_res *res = mle->res;
 	node_t owner = res->owner != NODE_NONE ? res->owner : mle->master;
 
 	if (owner != mle->last) {
-		mle->phase = MLE_VOTE;
-		decide(mle);
+		look_again(mle);
 	} else if (err && dlm_map_test(&mle->nodes, owner)) {
 		ask_later(mle, owner, LINK_MS);
 	} else if (!err && status == DLM_MASTER_ERROR) {

@@ -243,14 +243,11 @@ void dlm_reco_claim_own(struct dlm_domain *dom)
 
 /* ---- MIG_LOCKRES with RECOVERY ------------------------------------------------------------------ */
 
-static int refuse(struct dlm_domain *dom, node_t from, const struct dlm_wire_mig *m,
-		  const struct dlm_res *res)
+static int refuse(struct dlm_domain *dom, node_t from, const struct dlm_wire_mig *m)
 {
 	if (!dlm_reco_collects(dom, from) || dlm_is_reco_lock(&m->name))
 		return -EINVAL;
 	if (m->master != dom->reco.dead_node && m->master != NODE_NONE)
-		return -EINVAL;
-	if (res && (res->state & DLM_RES_DROPPING_REF))
 		return -EINVAL;
 	for (unsigned int i = 0; i < m->num_locks; i++)
 		if (m->locks[i].node != from)
@@ -313,10 +310,11 @@ struct dlm_reply dlm_reco_data_handler(struct dlm_domain *dom, node_t from,
 				       const struct dlm_wire_mig *m)
 {
 	struct dlm_res *res = dlm_res_find(dom, &m->name);
-	int err = refuse(dom, from, m, res);
+	int err = refuse(dom, from, m);
 
 	if (err)
 		return dlm_reply_status(err);
+	/* Also while our reference to it is given back: with a dead owner it would be gone. */
 	if (res && res->owner != NODE_NONE && !(res->state & DLM_RES_RECOVERING)) {
 		if (dlm_is_self(dom, res->owner))
 			dlm_assert_all(res, DLM_ASSERT_REQUERY);

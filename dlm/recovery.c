@@ -281,8 +281,9 @@ void dlm_member_died(struct dlm_domain *dom, node_t node)
 	dlm_map_clear(&dom->members, node);
 	dom->reco.leavers |= dlm_map_test(&dom->exiting, node);
 	dlm_map_clear(&dom->exiting, node);
-	/* Who is only joining has nothing to recover: those who let it in do. */
-	if (dlm_domain_up(dom))
+	/* Also while this node is just being let in: it has nothing of the dead one's, but must
+	 * not take what that one owned for free. Those who let it in recover, with it or before. */
+	if (dlm_domain_up(dom) || dom->state == DLM_DOM_NEW)
 		dlm_map_set(&dom->recovery, node);
 	if (dom->reco.new_master == node)
 		master_gone(dom);

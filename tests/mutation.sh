@@ -14,7 +14,8 @@ work=$(mktemp -d) && on_exit 'rm -rf "$work"'
 cc=${CC:-gcc}
 cflags="-std=gnu11 -D_GNU_SOURCE -O1 -g -pthread -I$work -DSPECDIR=\"$top_srcdir/doc/spec\" \
 -DTESTDATA=\"$top_srcdir/tests\""
-units="ast convert unlock lvb master migrate handler simfound recovery join domain"
+units="ast convert unlock lvb master migrate handler simfound recovery recovery-deaths \
+recovery-members join domain"
 
 # ---- once: everything as objects --------------------------------------------------------
 
@@ -64,7 +65,7 @@ sims=("--nodes 4 --seeds 1-6 --steps 15000" "--nodes 5 --cuts --seeds 1-8 --step
 # like the file, then the simulator, then the others.
 who_catches() { # directory, file
 	local dir=$1 own=$2 t s out rc
-	for t in ${own/reco_*/recovery} sim $units; do
+	for t in ${own/reco_*/recovery recovery-deaths recovery-members} sim $units; do
 		if [ "$t" = sim ]; then
 			link "$dir" sim || { echo "the linker"; return; }
 			for s in "${sims[@]}"; do

@@ -194,6 +194,30 @@ Test(master, error_is_asked_again_after_50_ms)
 	cr_assert_eq(lab_count(&lab, DLM_MASTER_REQUEST_MSG, 1, 2), 3);
 }
 
+/*
+ * A call waits for a recovery before it votes, and is told the owner meanwhile; that owner
+ * puts its question off. Nobody else has been asked, so nobody's answer is to be waited for.
+ */
+Test(master, owner_heard_of_before_the_vote_is_asked_until_it_answers)
+{
+	user_hold(&lab, &m, 2, "r", NL, 0);
+	bed_die(&lab.bed, 4);
+	lab_clear(&lab);
+	user_lock(&lab, &a, 1, "r", NL, 0);
+	cr_assert_eq(ask(1, 2, DLM_ASSERT_MASTER_MSG, DLM_ASSERT_REQUERY).status,
+		     DLM_ASSERT_REPLY_MASTERY_REF);
+	answer_type = DLM_MASTER_REQUEST_MSG;
+	answer_to = 2;
+	answers = 1;
+	lab.arg = DLM_MASTER_ERROR;
+	lab.verdict = answer;
+	lab_run(&lab, 5000);
+	cr_assert_eq(answers, 0);
+	cr_assert_eq(a.asts, 1);
+	cr_assert_eq(owner(1), 2);
+	no_entries();
+}
+
 static enum bed_fate lose(struct lab *l, const struct bed_msg *msg)
 {
 	if (msg->type != answer_type || msg->to != answer_to || answers == 0)
