@@ -307,7 +307,7 @@ static int take(struct lc_lock *l, int level, unsigned flags, bool *refresh, boo
 		lc_wake(l);
 	*refresh = (l->flags & LCF_NEEDS_REFRESH) != 0;
 	pthread_mutex_unlock(&l->mutex);
-	if (waiting && l->type->recovery_wait && recoveries != atomic_load(&l->lc->recoveries))
+	if ((waiting || call) && l->type->recovery_wait && recoveries != atomic_load(&l->lc->recoveries))
 		*waited = true;
 	return rc;
 }
