@@ -188,6 +188,7 @@ static void take_over(struct vol *v, const struct ocfs2_dinode *di)
 	i->incompat = le32toh(sb->s_feature_incompat);
 	i->ro_compat = le32toh(sb->s_feature_ro_compat);
 	i->local = i->incompat & OCFS2_FEATURE_INCOMPAT_LOCAL_MOUNT;
+	i->xattrs = i->incompat & OCFS2_FEATURE_INCOMPAT_XATTR;
 	i->root_blkno = le64toh(sb->s_root_blkno);
 	i->sysdir_blkno = le64toh(sb->s_system_dir_blkno);
 	memcpy(i->uuid, sb->s_uuid, sizeof(i->uuid));
@@ -229,5 +230,10 @@ int super_read(struct vol *v, struct reason *why)
 	v->blocksize = 1u << v->info.blocksize_bits;
 	v->clustersize = 1u << v->info.clustersize_bits;
 	v->bpc = v->clustersize / v->blocksize;
+	/* Volumes from before the feature have 0 there. */
+	v->xattr_inline_size = le16toh(di->id2.i_super.s_xattr_inline_size);
+	if (v->xattr_inline_size < OCFS2_MIN_XATTR_INLINE_SIZE ||
+	    v->xattr_inline_size > v->blocksize / 4 || v->xattr_inline_size % 16)
+		v->xattr_inline_size = OCFS2_MIN_XATTR_INLINE_SIZE;
 	return 0;
 }

@@ -75,6 +75,7 @@ struct vol_info {
 	char stack[5];		/* "o2cb", or empty: classic o2cb */
 	char cluster[17];	/* empty with classic o2cb */
 	bool global_heartbeat, local;
+	bool xattrs;		/* extended attributes can be stored */
 	bool force_ro;		/* features that allow reading only */
 	blkno_t root_blkno, sysdir_blkno;
 };
@@ -296,6 +297,39 @@ struct vol_statfs {
 int vol_statfs(struct vol *v, struct vol_statfs *out) __must_check; /* takes the bitmap's lock */
 /* st_blocks in units of 512 bytes (disk.md 2.1). */
 uint64_t vol_stat_blocks(const struct vol_inode *inode);
+
+/* ---- extended attributes (doc/spec/disk.md 7) ------------------------------------- */
+
+/* xe_type on disk. The name that follows is without its prefix; those of the ACLs are
+ * empty. */
+enum { VOL_XATTR_USER = 1, VOL_XATTR_ACL_ACCESS = 2, VOL_XATTR_ACL_DEFAULT = 3,
+       VOL_XATTR_TRUSTED = 4, VOL_XATTR_SECURITY = 5 };
+#define VOL_XATTR_NAME_MAX 255u
+#define VOL_XATTR_SIZE_MAX 65536u
+
+/* M PR. *size is the value's size, also with -ERANGE (it does not fit into room).
+ * -ENODATA. */
+int vol_getxattr(struct vol_inode *inode, uint8_t index, const char *name, void *to, size_t room,
+		 size_t *size) __must_check;
+/* M PR. name is not terminated. What fn returns ends the list if it is not 0. */
+typedef int (*vol_xattr_fn)(void *ctx, uint8_t index, const char *name, unsigned len);
+int vol_listxattr(struct vol_inode *inode, vol_xattr_fn fn, void *ctx) __must_check;
+
+struct vol_xattr_set {
+	uint8_t index;
+	const char *name;
+	const void *value;	/* NULL: remove */
+	size_t size;
+	bool create, replace;	/* -EEXIST, -ENODATA */
+	bool set_mode;		/* in the same transaction (ACLs) */
+	uint16_t mode;
+};
+/*
+ * M EX. -ENODATA: nothing to remove. -ENOSPC, also when neither the inode nor its
+ * external block have room. -EOPNOTSUPP: the volume has no extended attributes, or this
+ * inode's are indexed.
+ */
+int vol_setxattr(struct vol_inode *inode, const struct vol_xattr_set *what) __must_check;
 
 /* ---- deletion ----------------------------------------------------------------- */
 

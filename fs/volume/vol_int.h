@@ -12,6 +12,7 @@
  *	chain, suballoc, localalloc, truncate_log   allocators
  *	extent, extent_edit			    extent trees
  *	file, truncate				    content
+ *	xattr					    extended attributes
  *	dir, dirindex, name			    directories and names
  *	orphan					    deletion
  *
@@ -44,6 +45,7 @@ struct vol {
 	unsigned blocksize, clustersize, bpc;	/* bytes, bytes, blocks per cluster */
 	blkno_t first_cluster_group;
 	uint32_t dx_seed[3], uuid_hash;
+	unsigned xattr_inline_size;		/* of regions that are made */
 	uint32_t sb_clusters;
 	int slot;				/* -1 until vol_slot_start */
 	atomic_bool readonly, stopped;
