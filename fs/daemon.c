@@ -243,6 +243,17 @@ static int start_heartbeat(struct daemon *d, struct reason *why)
 	return err ? err : net_wait_connected(d->net, why);
 }
 
+static bool has_xattrs(const struct daemon *d)
+{
+	return vol_info(d->vol)->xattrs;
+}
+
+/* Without default_permissions nobody would check them. */
+static bool has_acls(const struct daemon *d)
+{
+	return has_xattrs(d) && d->cfg.opts->acl && d->cfg.opts->default_permissions;
+}
+
 static int join_volume(struct daemon *d, struct reason *why)
 {
 	const struct mount_options *o = d->cfg.opts;
@@ -256,6 +267,8 @@ static int join_volume(struct daemon *d, struct reason *why)
 		.net = d->net,
 		.preferred_slot = o->preferred_slot,
 		.localflocks = o->localflocks,
+		.acl = has_acls(d),
+		.user_xattr = o->user_xattr,
 		.nodiratime = o->nodiratime,
 		.kernel = &shell_kernel_ops,
 		.kernel_ctx = d->shell,
@@ -305,6 +318,8 @@ static int make_shell(struct daemon *d, struct reason *why)
 		.default_permissions = o->default_permissions,
 		.ms_flags = ms_flags(o),
 		.localflocks = o->localflocks,
+		.xattrs = has_xattrs(d),
+		.acl = has_acls(d),
 		.log = d->log,
 	};
 

@@ -20,7 +20,7 @@ struct mount_options {
 	int port;				/* 0 = from the table */
 	int hb_threshold, idle_ms, keepalive_ms, reconnect_ms; /* 0 = default */
 	int errors, data, commit_s, preferred_slot, localalloc_mb;
-	bool localflocks, inode64;
+	bool localflocks, inode64, acl, user_xattr;
 	bool ro, remount, allow_other, default_permissions;
 	bool dev, suid, exec, sync, dirsync;
 	int atime;

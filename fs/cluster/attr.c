@@ -112,8 +112,12 @@ int clu_setattr(struct clu_inode *ci, const struct clu_setattr *what, clu_attr_f
 		kill_suid(ci, &set);
 	if (set.valid & VOL_SET_MODE)
 		set.mode = (uint16_t)((ci->vi->mode & S_IFMT) | (set.mode & 07777));
-	if (what->set_size)
+	if (what->set_size || set.valid & (VOL_SET_UID | VOL_SET_GID))
+		err = clu_xattr_written(ci);
+	if (!err && what->set_size)
 		err = vol_truncate(ci->vi, what->size);
+	if (!err && set.valid & VOL_SET_MODE)
+		err = clu_acl_chmod(ci, set.mode);
 	if (!err && set.valid)
 		err = vol_setattr(ci->vi, &set);
 	if (!err)

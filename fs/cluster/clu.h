@@ -54,6 +54,7 @@ struct clu_config {
 	struct net *net;
 	int preferred_slot;	/* -1 = none */
 	bool localflocks;
+	bool acl, user_xattr;	/* POSIX ACLs, names with "user." (and the volume has them) */
 	enum { CLU_ATIME_RELATIME, CLU_ATIME_NONE, CLU_ATIME_STRICT } atime;
 	bool nodiratime;
 	/* Recovery thread, S EX held, before the journal of a dead node is replayed: return 0
@@ -194,9 +195,10 @@ struct clu_setattr {
 };
 int clu_setattr(struct clu_inode *ci, const struct clu_setattr *what, clu_attr_fn reply,
 		void *ctx) __must_check;
-/* create, mknod, mkdir, symlink; a setgid directory passes its group on. */
+/* create, mknod, mkdir, symlink; a setgid directory passes its group on. The directory's
+ * default ACL takes the place of umask. */
 int clu_create(struct clu_inode *dir, const char *name, const struct vol_new *what,
-	       clu_attr_fn reply, void *ctx) __must_check;
+	       uint16_t umask, clu_attr_fn reply, void *ctx) __must_check;
 int clu_link(struct clu_inode *ci, struct clu_inode *dir, const char *name,
 	     clu_attr_fn reply, void *ctx) __must_check;
 int clu_unlink(struct clu_inode *dir, const char *name, bool rmdir) __must_check;
@@ -204,6 +206,23 @@ int clu_rename(struct clu_inode *old_dir, const char *old_name, struct clu_inode
 	       const char *new_name, bool noreplace) __must_check;
 int clu_readdir(struct clu_inode *dir, uint64_t pos, vol_readdir_fn fn, void *ctx) __must_check;
 int clu_readlink(struct clu_inode *ci, char *buf, size_t room) __must_check; /* length */
+
+/* Extended attributes by their full names; ACLs in the form of programs (acl.h). *size is
+ * what is needed, also with -ERANGE. -ENODATA; -EOPNOTSUPP: no such kind of name, or it
+ * is switched off, or the volume cannot. */
+int clu_getxattr(struct clu_inode *ci, const char *name, void *to, size_t room,
+		 size_t *size) __must_check;
+/* Names, each with its NUL. trusted: those of "trusted." as well. */
+int clu_listxattr(struct clu_inode *ci, bool trusted, char *to, size_t room,
+		  size_t *size) __must_check;
+struct clu_xattr {
+	const char *name;
+	const void *value;	/* NULL: remove */
+	size_t size;
+	bool create, replace;
+	bool drop_sgid;		/* with an access ACL: the caller is not in the file's group */
+};
+int clu_setxattr(struct clu_inode *ci, const struct clu_xattr *what) __must_check;
 
 /* An open handle: counts in opens and writers, keeps O. -ESTALE, -ENOENT (wiped). */
 int clu_open(struct clu_inode *ci, bool writing) __must_check;

@@ -247,4 +247,22 @@ void dlmlink_set_domain(struct dlmlink *k, struct dlm_domain *dom);
 /* After the domain is gone (left or abandoned); waits until the reactor is done. */
 void dlmlink_free(struct dlmlink *k);
 
+/* ---- xattr.c: under M of the inode, EX if something changes ------------------------ */
+
+/* Content or owner changes: capabilities of the file go. */
+int clu_xattr_written(struct clu_inode *ci) __must_check;
+/* chmod: an access ACL follows; 0 also if there is none. */
+int clu_acl_chmod(struct clu_inode *ci, uint16_t mode) __must_check;
+/* ACLs of an inode that is being made. */
+struct clu_new_acl {
+	void *access, *pass_on;	/* NULL: none; both of size */
+	size_t size;
+	uint16_t mode;		/* with access: permissions that belong to it */
+};
+/* M(dir) held. what->mode becomes that of the new inode, until clu_acl_new. */
+int clu_acl_inherit(struct clu_inode *dir, uint16_t umask, struct vol_new *what,
+		    struct clu_new_acl *out) __must_check;
+int clu_acl_new(struct vol_inode *vi, const struct clu_new_acl *new) __must_check;
+void clu_acl_new_free(struct clu_new_acl *new);
+
 #endif

@@ -81,7 +81,9 @@ int clu_write(struct clu_inode *ci, const void *buf, size_t len, uint64_t off, b
 		return err;
 	err = clu_mlock(ci, DLM_MODE_EX, 0);
 	if (!err) {
-		err = vol_write(ci->vi, buf, len, &off, append, kill_suid, done);
+		err = clu_xattr_written(ci);
+		if (!err)
+			err = vol_write(ci->vi, buf, len, &off, append, kill_suid, done);
 		clu_munlock(ci, DLM_MODE_EX);
 	}
 	clu_wunlock(ci, DLM_MODE_EX);
@@ -100,7 +102,9 @@ int clu_write_pages(struct clu_inode *ci, const void *buf, size_t len, uint64_t 
 	if (off < ci->vi->size) {
 		if (len > ci->vi->size - off)
 			len = (size_t)(ci->vi->size - off);
-		err = vol_write(ci->vi, buf, len, &off, false, true, &done);
+		err = clu_xattr_written(ci);
+		if (!err)
+			err = vol_write(ci->vi, buf, len, &off, false, true, &done);
 		if (!err && done < len)
 			err = -EIO;
 	}

@@ -85,17 +85,38 @@ static int may_add(struct clu_inode *dir, const char *name)
 	return err == -ENOENT ? 0 : err ? err : -EEXIST;
 }
 
-int clu_create(struct clu_inode *dir, const char *name, const struct vol_new *what,
-	       clu_attr_fn reply, void *ctx)
+/* What was just made goes again. M(dir) EX held. */
+static void unmake(struct clu_inode *dir, const char *name, struct clu_inode *ci)
 {
+	int err = clu_mlock(ci, DLM_MODE_EX, 0);
+
+	if (err)
+		return;
+	err = clu_dentry_take_ex(dir, ci);
+	if (!err)
+		err = vol_unlink(dir->vi, name, strlen(name), ci->vi);
+	clu_munlock(ci, DLM_MODE_EX);
+	if (err)
+		log_err(dir->clu->log, "names",
+			"a file whose ACL could not be written stays, without it dir=%llu inode=%llu errno=%d",
+			(unsigned long long)dir->vi->blkno, (unsigned long long)ci->vi->blkno, -err);
+}
+
+int clu_create(struct clu_inode *dir, const char *name, const struct vol_new *what,
+	       uint16_t umask, clu_attr_fn reply, void *ctx)
+{
+	struct clu_new_acl acl = { 0 };
 	struct vol_new new = *what;
 	struct clu_inode *ci = NULL;
 	struct vol_inode *vi;
+	bool unmade = false;
 	int err = clu_mlock(dir, DLM_MODE_EX, 0);
 
 	if (err)
 		return err;
 	err = may_add(dir, name);
+	if (!err)
+		err = clu_acl_inherit(dir, umask, &new, &acl);
 	if (err)
 		goto drop_dir;
 	if (dir->vi->mode & S_ISGID) {
@@ -110,10 +131,19 @@ int clu_create(struct clu_inode *dir, const char *name, const struct vol_new *wh
 	err = clu_new_inode(dir->clu, vi, &ci);
 	if (!err)
 		err = clu_dentry_attach_new(dir, ci);
+	if (!err) {
+		err = clu_acl_new(vi, &acl);
+		unmade = err;
+		if (unmade)
+			unmake(dir, name, ci);
+	}
 	if (!err)
 		clu_attr_reply(ci, reply, ctx);
 drop_dir:
 	clu_munlock(dir, DLM_MODE_EX);
+	clu_acl_new_free(&acl);
+	if (unmade)
+		clu_inode_unlinked_here(ci);
 	if (ci)
 		clu_iput(ci);
 	return err;

@@ -47,7 +47,8 @@ static void create(fuse_req_t req, fuse_ino_t parent, const char *name, struct v
 		return;
 	what->uid = fuse_req_ctx(req)->uid;
 	what->gid = fuse_req_ctx(req)->gid;
-	err = clu_create(dir, name, what, shell_reply_entry, &r);
+	err = clu_create(dir, name, what, (uint16_t)(fuse_req_ctx(req)->umask & 0777),
+			 shell_reply_entry, &r);
 	clu_iput(dir);
 	if (!r.sent)
 		shell_reply_err(req, err);
@@ -225,7 +226,8 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	if (!dir)
 		return;
 	do {
-		err = clu_create(dir, name, &what, reply_new, &c);
+		err = clu_create(dir, name, &what, (uint16_t)(fuse_req_ctx(req)->umask & 0777),
+				 reply_new, &c);
 		if (err == -EEXIST && !(fi->flags & O_EXCL))
 			err = open_existing(dir, name, &c);
 	} while (err == -ENOENT && !c.reply.sent && !c.open_err && dir->vi->nlink);

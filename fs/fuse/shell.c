@@ -38,7 +38,10 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want(conn, FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_READDIRPLUS |
 		    FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_POSIX_LOCKS |
 		    FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
-		    FUSE_CAP_SPLICE_MOVE | FUSE_CAP_DONT_MASK, false);
+		    FUSE_CAP_SPLICE_MOVE, false);
+	/* A default ACL takes the place of the umask: clu_create knows. */
+	want(conn, FUSE_CAP_DONT_MASK, true);
+	want(conn, FUSE_CAP_POSIX_ACL, s->cfg.acl);
 	want(conn, FUSE_CAP_FLOCK_LOCKS, !s->cfg.localflocks);
 	conn->max_background = MAX_BACKGROUND;
 	conn->congestion_threshold = MAX_BACKGROUND;
@@ -72,6 +75,10 @@ static const struct fuse_lowlevel_ops ops = {
 	.statfs = op_statfs,
 	.create = op_create,
 	.flock = op_flock,
+	.setxattr = op_setxattr,
+	.getxattr = op_getxattr,
+	.listxattr = op_listxattr,
+	.removexattr = op_removexattr,
 };
 
 struct shell *shell_new(const struct shell_config *cfg, struct reason *why)

@@ -20,6 +20,8 @@ struct shell_config {
 	bool ro, allow_other, default_permissions;
 	unsigned long ms_flags;			/* MS_* for mount(2) */
 	bool localflocks;
+	bool xattrs;	/* the volume has extended attributes */
+	bool acl;	/* the kernel checks POSIX ACLs; with default_permissions only */
 	struct logger *log;
 };
 

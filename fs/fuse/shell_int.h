@@ -7,6 +7,7 @@
  *	names.c	  LOOKUP, CREATE, MKDIR, ..., RENAME, FORGET
  *	data.c	  OPEN, READ, WRITE, FSYNC, RELEASE, flock
  *	attr.c	  GETATTR, SETATTR, STATFS, READLINK
+ *	xattr.c	  GETXATTR, LISTXATTR, SETXATTR, REMOVEXATTR
  *	inval.c	  notifications to the kernel
  *	initio.c  the two bits of INIT that libfuse 3.14 does not know
  */
@@ -97,6 +98,11 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	      struct fuse_file_info *fi);
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+		 int flags);
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op);
 
 #endif

@@ -236,7 +236,7 @@ static struct entry make(unsigned host, const char *name)
 	struct vol_new new = { .mode = S_IFREG | 0644 };
 	struct entry e = { 0 };
 
-	EQUAL(clu_create(hosts[host].root, name, &new, count_in, &e), 0);
+	EQUAL(clu_create(hosts[host].root, name, &new, 0, count_in, &e), 0);
 	return e;
 }
 
@@ -624,7 +624,7 @@ static void *storm(void *arg)
 		switch (rand_r(&seed) % 4) {
 		case 0:
 			pthread_rwlock_wrlock(&h->dir);
-			err = clu_create(h->root, name, &new, count_in, &e);
+			err = clu_create(h->root, name, &new, 0, count_in, &e);
 			pthread_rwlock_unlock(&h->dir);
 			if (err && err != -EEXIST)
 				wrong(s, "create", err);
