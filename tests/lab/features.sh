@@ -89,6 +89,11 @@ m=$work/m1
 (cd "$m" && sh "$work/look") >"$work/by-us"
 ok "we read and stat all of it as the kernel does, both mounted" diff "$work/by-kernel" "$work/by-us"
 ok "the kernel leaves" kumount 2
+attrs_here() { # as the kernel lists them
+	(cd "$work/m1" && for f in in block bucket inline dir; do getfattr -d -m "^user" "attr/$f"; done) |
+		sed 's|^# file: |# file: mnt/|' | sort | md5sum
+}
+is "and all attributes, wherever they are kept" "$(attrs_here)" "$attr_sum"
 ok "we leave" vol_umount 1
 ok "fsck.ocfs2 finds nothing new" fsck_same
 ok "we mount alone" vol_mount 1 || exit 1
@@ -104,20 +109,30 @@ refused() { # claim, command
 sums=$(cd "$m/clone" && md5sum first second third)
 ok "writing into a cloned extent is refused" refused x 'echo x | dd of="$m/clone/first" conv=notrunc bs=1'
 ok "so is cutting one off" refused x 'truncate -s 1000000 "$m/clone/first"'
-ok "so is setting an attribute" refused x 'setfattr -n user.x -v y "$m/attr/in"'
+ok "so is setting an attribute where they are indexed" refused x 'setfattr -n user.x -v y "$m/attr/bucket"'
 is "the clones are whole" "$(cd "$m/clone" && md5sum first second third)" "$sums"
 
 # What can be written.
 ok "we change inline files" eval 'echo more >>"$m/small/100" && head -c 5000 /dev/zero >>"$m/small/3000" && truncate -s 10 "$m/small/1000"'
 ok "and holes and unwritten extents" eval 'echo in the hole | dd of="$m/sparse/holes" bs=4096 seek=100 conv=notrunc && echo here | dd of="$m/sparse/unwritten" bs=1000 seek=700 conv=notrunc && echo end >>"$m/sparse/beyond"'
 ok "and files with attributes" eval 'echo more | tee -a "$m/attr/in" "$m/attr/block" "$m/attr/bucket" "$m/attr/inline" >/dev/null && touch "$m/attr/dir/new"'
+ok "and attributes and ACLs" eval '
+	for f in in inline dir block; do
+		setfattr -n user.ours -v "set by us" "$m/attr/$f" && setfattr -n user.one -v "changed by us" "$m/attr/$f" || exit 1
+	done
+	setfattr -x user.block3 "$m/attr/block"
+	setfattr -n user.ours-large -v "$(head -c 30000 /dev/zero | tr "\0" L)" "$m/attr/in"
+	setfacl -m u:1000:rw "$m/attr/inline" && setfacl -d -m u:1000:rwx "$m/attr/dir" && touch "$m/attr/dir/inherits"'
+attr_sum=$(attrs_here)
 ok "and the indexed directory" eval '(cd "$m/big" && seq 1 2 2499 | sed "s/^/a-name-of-some-length-/" | xargs rm -f); (cd "$m/big" && seq 500 | sed "s/^/ours-/" | xargs touch)'
 ok "and many extents" eval 'for i in $(seq 0 50 299); do head -c 4096 /dev/zero | dd of="$m/frag/a" bs=4096 seek=$((2 * i + 1)) conv=notrunc; done'
 (cd "$m" && sh "$work/look") >"$work/by-us"
 ok "the kernel mounts beside us" kmount 2 || exit 1
 "$ocfs2_vm" exec -t 400 k2 'cd /mnt && sh /share/look' >"$work/by-kernel"
 ok "it reads and stats all of it as we do" diff "$work/by-us" "$work/by-kernel"
-is "all attributes are there" "$(k 2 "$attrs")" "$attr_sum"
+is "all attributes are there, old ones and ours" "$(k 2 "$attrs")" "$attr_sum"
+is "it sees our ACLs" "$(k 2 'for f in inline dir dir/inherits; do /usr/bin/getfattr -m posix_acl -d -e hex /mnt/attr/$f; done' | grep =)" \
+	"$(cd "$m/attr" && for f in inline dir dir/inherits; do getfattr -m posix_acl -d -e hex $f; done | grep =)"
 ok "it goes on with it" k 2 'cd /mnt && echo k >>clone/first && rm clone/second big/ours-1 && echo k >>small/100 && setfattr -n user.two -v 2 attr/in && rm attr/block && echo k >>frag/a'
 ok "so do we" eval 'rm -r "$m/attr/bucket" "$m/attr/inline" "$m/small" "$m/frag" "$m/big"'
 ok "removing a clone is refused or done whole" eval 'rm "$m/clone/third" || refused x "rm \"\$m/clone/third\""'
