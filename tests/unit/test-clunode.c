@@ -21,6 +21,7 @@
 #include <unistd.h>
 #include "fs/cluster/clu_int.h"
 #include "fs/volume/blockdev.h"
+#include "fs/volume/ondisk.h"
 
 enum { HOSTS = 2, LIMIT_S = 60 };
 
@@ -160,7 +161,7 @@ static void *mount_host(void *arg)
 					.name = vol_info(h->vol)->uuid_str, .lease = lease,
 					.ctx = h };
 	struct clu_config cc = { .vol = h->vol, .net = h->net, .preferred_slot = -1,
-				 .kernel = &kernel, .kernel_ctx = h, .log = &h->log };
+				 .acl = true, .user_xattr = true, .kernel = &kernel, .kernel_ctx = h, .log = &h->log };
 	uint64_t len;
 
 	if (vol_sys_extent(h->vol, VOL_SYS_HEARTBEAT, &rc.byte_off, &len) ||
@@ -450,6 +451,42 @@ static void last_user_elsewhere_wipes(void)
 }
 
 /* Another name of it lives on: what was detached comes back. */
+/* The ACL that a folder passes on is set after the inode was made; if that fails the new
+ * name goes again. Here the volume forgets that it has extended attributes. */
+static void a_file_without_its_acl_is_not_made(void)
+{
+	static const uint8_t acl[] = {
+		2, 0, 0, 0,
+		1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 7, 0, 232, 3, 0, 0,
+		4, 0, 5, 0, 255, 255, 255, 255, 16, 0, 7, 0, 255, 255, 255, 255,
+		32, 0, 0, 0, 255, 255, 255, 255,
+	};
+	struct clu_xattr set = { .name = "system.posix_acl_default", .value = acl, .size = sizeof(acl) };
+	struct vol_new new = { .mode = S_IFREG | 0666 };
+	struct vol_info *info = (struct vol_info *)vol_info(hosts[1].vol);
+	struct entry e = { 0 };
+	uint32_t had = info->incompat;
+	uint8_t got[64];
+	size_t size;
+
+	EQUAL(clu_setxattr(hosts[1].root, &set), 0);
+	info->incompat &= ~OCFS2_FEATURE_INCOMPAT_XATTR;
+	EQUAL(clu_create(hosts[1].root, "acl", &new, 022, count_in, &e), -EOPNOTSUPP);
+	info->incompat = had;
+	EQUAL(e.ci, 0);
+	EQUAL(look(1, "acl", &e), -ENOENT);
+	EQUAL(look(2, "acl", &e), -ENOENT);
+	EQUAL(orphans(1), 0);
+	EQUAL(clu_create(hosts[2].root, "acl", &new, 022, count_in, &e), 0);
+	EQUAL(e.attr.mode, S_IFREG | 0660);
+	EQUAL(clu_getxattr(e.ci, "system.posix_acl_access", got, sizeof(got), &size), 0);
+	EQUAL(size, sizeof(acl));
+	EQUAL(unlink_on(2, "acl"), 0);
+	forget(e.ci);
+	set.value = NULL;
+	EQUAL(clu_setxattr(hosts[2].root, &set), 0);
+}
+
 static void a_hard_link_survives(void)
 {
 	struct entry a = make(1, "link1"), b;
@@ -867,6 +904,8 @@ int main(void)
 	claim("the remover wipes what the other host only knows",
 	      remover_wipes_what_the_other_only_knows);
 	claim("the last user wipes what was removed elsewhere", last_user_elsewhere_wipes);
+	claim("a file without the ACL it should have is not made",
+	      a_file_without_its_acl_is_not_made);
 	claim("a hard link survives the removal of another name", a_hard_link_survives);
 	claim("a block that is used again elsewhere is a new inode", a_reused_block_is_a_new_inode);
 	claim("a block that is used again here is a new inode",
