@@ -22,6 +22,7 @@
 #ifndef O2FUSE_CLUSTER_CLU_H
 #define O2FUSE_CLUSTER_CLU_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -256,7 +257,20 @@ void clu_set_shared_mmap(struct clu *clu);
 
 /* flock (3.10): one object per open handle. */
 struct clu_flock;
-int clu_flock_set(struct clu_inode *ci, struct clu_flock **fl, int level, bool wait) __must_check;
+/* Wakes one call of clu_flock_set() that waits, from any thread. Destroyed when nobody can
+ * call clu_interrupt() with it any more. */
+struct lc_lock;
+struct clu_interrupt {
+	pthread_mutex_t mutex;
+	struct lc_lock *waits_for;
+	atomic_bool on;
+};
+void clu_interrupt_init(struct clu_interrupt *i);
+void clu_interrupt_destroy(struct clu_interrupt *i);
+void clu_interrupt(struct clu_interrupt *i);
+/* intr NULL: -EAGAIN instead of waiting. Else waits; -EINTR after clu_interrupt(). */
+int clu_flock_set(struct clu_inode *ci, struct clu_flock **fl, int level,
+		  struct clu_interrupt *intr) __must_check;
 void clu_flock_free(struct clu_flock *fl);
 
 #endif

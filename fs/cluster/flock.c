@@ -4,7 +4,8 @@
  *
  * One lock object per open file handle, all of one name, so that handles on one node
  * exclude each other through the DLM just as those on different nodes do. Nothing is
- * cached: an unlocked handle is at NL.
+ * cached: an unlocked handle is at NL. It is made at NL, too, and converted from there: a
+ * conversion can be taken back when the caller does not want to wait any longer.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -43,7 +44,48 @@ static void release(struct clu_flock *fl)
 	lc_lower(&fl->f);
 }
 
-static int set(struct clu_flock *fl, int level, bool wait)
+void clu_interrupt_init(struct clu_interrupt *i)
+{
+	pthread_mutex_init(&i->mutex, NULL);
+	i->waits_for = NULL;
+	atomic_init(&i->on, false);
+}
+
+void clu_interrupt_destroy(struct clu_interrupt *i)
+{
+	pthread_mutex_destroy(&i->mutex);
+}
+
+void clu_interrupt(struct clu_interrupt *i)
+{
+	pthread_mutex_lock(&i->mutex);
+	atomic_store(&i->on, true);
+	if (i->waits_for)
+		lc_look_again(i->waits_for);
+	pthread_mutex_unlock(&i->mutex);
+}
+
+static void waits_for(struct clu_interrupt *i, struct lc_lock *l)
+{
+	pthread_mutex_lock(&i->mutex);
+	i->waits_for = l;
+	pthread_mutex_unlock(&i->mutex);
+}
+
+static int lock(struct clu_flock *fl, int level, struct clu_interrupt *intr)
+{
+	int err;
+
+	lc_attach(&fl->f, DLM_MODE_NL, false);
+	if (!intr)
+		return lc_lock(&fl->f, level, LC_NOQUEUE);
+	waits_for(intr, &fl->f);
+	err = lc_lock_until(&fl->f, level, 0, &intr->on);
+	waits_for(intr, NULL);
+	return err;
+}
+
+static int set(struct clu_flock *fl, int level, struct clu_interrupt *intr)
 {
 	int err;
 
@@ -52,13 +94,14 @@ static int set(struct clu_flock *fl, int level, bool wait)
 	release(fl);
 	if (level == DLM_MODE_NL)
 		return 0;
-	err = lc_lock(&fl->f, level, wait ? 0 : LC_NOQUEUE);
+	err = lock(fl, level, intr);
 	if (!err)
 		fl->level = level;
 	return err;
 }
 
-int clu_flock_set(struct clu_inode *ci, struct clu_flock **fl, int level, bool wait)
+int clu_flock_set(struct clu_inode *ci, struct clu_flock **fl, int level,
+		  struct clu_interrupt *intr)
 {
 	struct clu_flock *mine;
 	int err = 0;
@@ -71,7 +114,7 @@ int clu_flock_set(struct clu_inode *ci, struct clu_flock **fl, int level, bool w
 	if (err || !mine)
 		return err;
 	pthread_mutex_lock(&mine->mutex);
-	err = set(mine, level, wait);
+	err = set(mine, level, intr);
 	pthread_mutex_unlock(&mine->mutex);
 	return err;
 }

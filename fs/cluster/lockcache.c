@@ -21,7 +21,10 @@
 #include "fs/cluster/lc_int.h"
 #include "fs/cluster/lockname.h"
 
-enum row { ROW_STOPPED, ROW_REFUSED, ROW_BUSY, ROW_BLOCKED, ROW_TRIED, ROW_ASK, ROW_TAKE, ROW_SERVED };
+enum row {
+	ROW_STOPPED, ROW_REFUSED, ROW_BUSY, ROW_BLOCKED, ROW_TRIED, ROW_ASK, ROW_TAKE, ROW_SERVED,
+	ROW_GIVEN_UP,
+};
 
 struct timespec lc_after_ms(unsigned ms)
 {
@@ -259,8 +262,43 @@ static void wait_change(struct lc_lock *l, int level, unsigned flags, enum row r
 	l->waiters--;
 }
 
+/*
+ * The caller does not want it any more. True: nothing is asked for. Else what is under way
+ * is taken back, or has to come to its end first; a cancel that the DLM refused, because
+ * the request was on no queue just then, is tried again.
+ */
+static bool give_up(struct lc_lock *l)
+{
+	struct lockcache *lc = l->lc;
+	struct timespec soon;
+
+	if (!(l->flags & LCF_BUSY))
+		return true;
+	if (l->action == LC_ACTION_CONVERT && !(l->flags & LCF_PENDING) &&
+	    l->unlock_action == LC_UNLOCK_NONE) {
+		l->unlock_action = LC_UNLOCK_CANCEL;
+		pthread_mutex_unlock(&l->mutex);
+		lc->cfg.dlm->cancel(lc->cfg.dlm_ctx, l);
+		pthread_mutex_lock(&l->mutex);
+	}
+	if (l->flags & LCF_BUSY) {
+		soon = lc_after_ms(100);
+		l->waiters++;
+		pthread_cond_timedwait(&l->cond, &l->mutex, &soon);
+		l->waiters--;
+	}
+	return false;
+}
+
+static bool wanted(enum row row, const atomic_bool *stop)
+{
+	return row == ROW_TAKE || row == ROW_STOPPED || row == ROW_REFUSED || !stop ||
+	       !atomic_load(stop);
+}
+
 /* *waited is set if a recovery went by while it waited (for a lock of the dead node, say). */
-static int take(struct lc_lock *l, int level, unsigned flags, bool *refresh, bool *waited)
+static int take(struct lc_lock *l, int level, unsigned flags, const atomic_bool *stop,
+		bool *refresh, bool *waited)
 {
 	unsigned recoveries = atomic_load(&l->lc->recoveries);
 	bool waiting = false;
@@ -272,6 +310,12 @@ static int take(struct lc_lock *l, int level, unsigned flags, bool *refresh, boo
 	for (;;) {
 		assert(!(l->flags & LCF_FREEING));
 		row = which_row(l, level, flags, call);
+		if (!wanted(row, stop)) {
+			if (!give_up(l))
+				continue;
+			row = ROW_GIVEN_UP;
+			break;
+		}
 		if (row == ROW_ASK) {
 			call = ask(l, level, flags & LC_NOQUEUE ? DLM_LKF_NOQUEUE : 0);
 			continue;
@@ -298,6 +342,8 @@ static int take(struct lc_lock *l, int level, unsigned flags, bool *refresh, boo
 		rc = -EIO;
 	} else if (row == ROW_REFUSED) {
 		rc = errno_of(l, (enum dlm_status)l->error);
+	} else if (row == ROW_GIVEN_UP) {
+		rc = -EINTR;
 	} else if (row != ROW_TAKE) {
 		rc = -EAGAIN;
 	}
@@ -351,6 +397,18 @@ static int refresh_now(struct lc_lock *l)
 
 int lc_lock(struct lc_lock *l, int level, unsigned flags)
 {
+	return lc_lock_until(l, level, flags, NULL);
+}
+
+void lc_look_again(struct lc_lock *l)
+{
+	pthread_mutex_lock(&l->mutex);
+	pthread_cond_broadcast(&l->cond);
+	pthread_mutex_unlock(&l->mutex);
+}
+
+int lc_lock_until(struct lc_lock *l, int level, unsigned flags, const atomic_bool *stop)
+{
 	struct lockcache *lc = l->lc;
 	bool refresh, waited = false;
 	int rc, err;
@@ -359,7 +417,7 @@ int lc_lock(struct lc_lock *l, int level, unsigned flags)
 	err = wait_recovery(l, flags, &waited);
 	if (err)
 		return err;
-	rc = take(l, level, flags, &refresh, &waited);
+	rc = take(l, level, flags, stop, &refresh, &waited);
 	if (rc < 0)
 		return rc;
 	err = wait_recovery(l, flags, &waited);

@@ -13,6 +13,7 @@
 #define O2FUSE_CLUSTER_LOCKCACHE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
@@ -116,12 +117,16 @@ enum lc_flags {
 	LC_NOQUEUE = 1,		/* -EAGAIN instead of waiting for another node */
 	LC_NONBLOCK = 2,	/* -EAGAIN instead of waiting at all (3.3) */
 	LC_IN_RECOVERY = 4,	/* do not wait for recovery */
-	LC_INTR = 8,		/* -EINTR when lc_interrupt() was called for this task */
 	LC_PRESENT = 16,	/* may be served in spite of BLOCKED, see lc_serve */
 };
 /* Take the lock at DLM_MODE_PR or EX and count in as holder. Refreshes first if
  * needed. 0, -EAGAIN, -EIO (stopped), or the error of refresh (holder not counted). */
 int lc_lock(struct lc_lock *l, int level, unsigned flags) __must_check;
+/* The same, given up with -EINTR when *stop has become true and lc_look_again() was called
+ * after that, unless it is granted first. What was asked of the DLM is taken back, which
+ * takes a conversion: a lock that is not attached yet is waited for to its end. */
+int lc_lock_until(struct lc_lock *l, int level, unsigned flags, const atomic_bool *stop) __must_check;
+void lc_look_again(struct lc_lock *l);
 void lc_unlock(struct lc_lock *l, int level);
 /* New object: ask for level, no holder, nobody waits, no refresh (3.3). local: with DLM
  * LOCAL, for names that no other node can have asked for (a generation in it). */

@@ -155,15 +155,26 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 	shell_reply_err(req, err);
 }
 
+static void interrupted(fuse_req_t req, void *intr)
+{
+	(void)req;
+	clu_interrupt(intr);
+}
+
 void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op)
 {
 	struct clu_inode *ci = shell_get(req, ino);
 	int level = op & LOCK_EX ? DLM_MODE_EX : op & LOCK_SH ? DLM_MODE_PR : DLM_MODE_NL;
+	struct clu_interrupt intr;
 	int err;
 
 	if (!ci)
 		return;
-	err = clu_flock_set(ci, &handle_of(fi)->flock, level, !(op & LOCK_NB));
+	clu_interrupt_init(&intr);
+	fuse_req_interrupt_func(req, interrupted, &intr);
+	err = clu_flock_set(ci, &handle_of(fi)->flock, level, op & LOCK_NB ? NULL : &intr);
+	fuse_req_interrupt_func(req, NULL, NULL); /* waits for one that is running */
+	clu_interrupt_destroy(&intr);
 	clu_iput(ci);
 	shell_reply_err(req, err);
 }

@@ -587,6 +587,7 @@ struct flock_task {
 	pthread_t thread;
 	struct clu_inode *ci;
 	struct clu_flock **fl;
+	struct clu_interrupt intr;
 	atomic_bool done;
 	int err;
 };
@@ -595,7 +596,7 @@ static void *take_flock(void *arg)
 {
 	struct flock_task *t = arg;
 
-	t->err = clu_flock_set(t->ci, t->fl, DLM_MODE_EX, true);
+	t->err = clu_flock_set(t->ci, t->fl, DLM_MODE_EX, &t->intr);
 	atomic_store(&t->done, true);
 	return NULL;
 }
@@ -609,20 +610,29 @@ static void flock_excludes_hosts_and_handles(void)
 	EQUAL(look(2, "flock", &b), 0);
 	if (!b.ci)
 		return;
-	EQUAL(clu_flock_set(a.ci, &f1, DLM_MODE_EX, false), 0);
-	EQUAL(clu_flock_set(b.ci, &f2, DLM_MODE_PR, false), -EAGAIN);
-	EQUAL(clu_flock_set(a.ci, &f3, DLM_MODE_PR, false), -EAGAIN);
+	EQUAL(clu_flock_set(a.ci, &f1, DLM_MODE_EX, NULL), 0);
+	EQUAL(clu_flock_set(b.ci, &f2, DLM_MODE_PR, NULL), -EAGAIN);
+	EQUAL(clu_flock_set(a.ci, &f3, DLM_MODE_PR, NULL), -EAGAIN);
 	t.ci = b.ci;
 	t.fl = &f2;
+	clu_interrupt_init(&t.intr);
 	pthread_create(&t.thread, NULL, take_flock, &t);
 	CHECK(!atomic_load(&t.done));
-	EQUAL(clu_flock_set(a.ci, &f1, DLM_MODE_NL, false), 0);
+	clu_interrupt(&t.intr); /* who waits may give up, */
+	pthread_join(t.thread, NULL);
+	EQUAL(t.err, -EINTR);
+	atomic_store(&t.intr.on, false); /* and wait again */
+	atomic_store(&t.done, false);
+	pthread_create(&t.thread, NULL, take_flock, &t);
+	CHECK(!atomic_load(&t.done));
+	EQUAL(clu_flock_set(a.ci, &f1, DLM_MODE_NL, NULL), 0);
 	pthread_join(t.thread, NULL);
 	EQUAL(t.err, 0);
-	EQUAL(clu_flock_set(a.ci, &f1, DLM_MODE_PR, false), -EAGAIN);
-	EQUAL(clu_flock_set(b.ci, &f2, DLM_MODE_PR, false), 0);
-	EQUAL(clu_flock_set(a.ci, &f1, DLM_MODE_PR, false), 0);
-	EQUAL(clu_flock_set(a.ci, &f3, DLM_MODE_PR, false), 0);
+	clu_interrupt_destroy(&t.intr);
+	EQUAL(clu_flock_set(a.ci, &f1, DLM_MODE_PR, NULL), -EAGAIN);
+	EQUAL(clu_flock_set(b.ci, &f2, DLM_MODE_PR, NULL), 0);
+	EQUAL(clu_flock_set(a.ci, &f1, DLM_MODE_PR, NULL), 0);
+	EQUAL(clu_flock_set(a.ci, &f3, DLM_MODE_PR, NULL), 0);
 	clu_flock_free(f1);
 	clu_flock_free(f2);
 	clu_flock_free(f3);

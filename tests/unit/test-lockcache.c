@@ -228,6 +228,7 @@ struct task {
 	struct lc_lock *l;
 	int level;
 	unsigned flags;
+	atomic_bool stop;
 	int rc;
 };
 
@@ -235,7 +236,7 @@ static void *task_run(void *arg)
 {
 	struct task *t = arg;
 
-	t->rc = lc_lock(t->l, t->level, t->flags);
+	t->rc = lc_lock_until(t->l, t->level, t->flags, &t->stop);
 	return NULL;
 }
 
@@ -673,6 +674,86 @@ Test(lockcache, i_noqueue_granted)
 	nth(1);
 	grant(&m);
 	cr_assert_eq(finish(&t), 0);
+}
+
+static void give_up(struct task *t)
+{
+	atomic_store(&t->stop, true);
+	lc_look_again(t->l);
+}
+
+/* A request for EX that waits, on a lock at NL. */
+static void waits(struct task *t)
+{
+	lc_attach(&m, NL, false);
+	grant(&m);
+	start(t, &m, EX, 0);
+	expect_call(2, LOCK, EX);
+	accept_call(&m);
+	wait_waiters(&m, 1);
+}
+
+Test(lockcache, waiting_is_given_up_and_the_request_taken_back)
+{
+	struct task t;
+
+	waits(&t);
+	give_up(&t);
+	expect_call(3, CANCEL, 0);
+	lc_dlm_done(&m, DLM_CALL_CANCEL, DLM_NORMAL);
+	lc_dlm_unlock_ast(&m, DLM_NORMAL);
+	cr_assert_eq(finish(&t), -EINTR);
+	cr_assert_eq(holders(&m), 0);
+	cr_assert_eq(lc_level(&m), NL);
+	expect_calls(3);
+	fake.inside = grant;
+	cr_assert_eq(lc_lock(&m, EX, 0), 0);
+}
+
+Test(lockcache, waiting_is_given_up_too_late)
+{
+	struct task t;
+
+	waits(&t);
+	give_up(&t);
+	expect_call(3, CANCEL, 0);
+	lc_dlm_done(&m, DLM_CALL_CANCEL, DLM_NORMAL);
+	lc_dlm_unlock_ast(&m, DLM_CANCELGRANT);
+	lc_dlm_ast(&m, NULL);
+	cr_assert_eq(finish(&t), 0);
+	cr_assert_eq(holders(&m), 1);
+	cr_assert_eq(lc_level(&m), EX);
+}
+
+Test(lockcache, giving_up_waits_for_the_request_to_be_accepted)
+{
+	struct task t;
+
+	lc_attach(&m, NL, false);
+	grant(&m);
+	start(&t, &m, EX, 0);
+	expect_call(2, LOCK, EX);
+	wait_waiters(&m, 1);
+	give_up(&t);
+	wait_waiters(&m, 1);
+	expect_calls(2);
+	accept_call(&m);
+	expect_call(3, CANCEL, 0);
+	lc_dlm_unlock_ast(&m, DLM_NORMAL);
+	cr_assert_eq(finish(&t), -EINTR);
+}
+
+Test(lockcache, giving_up_is_tried_again_when_it_was_refused)
+{
+	struct task t;
+
+	waits(&t);
+	give_up(&t);
+	expect_call(3, CANCEL, 0);
+	lc_dlm_done(&m, DLM_CALL_CANCEL, DLM_IVLOCKID);
+	expect_call(4, CANCEL, 0);
+	lc_dlm_unlock_ast(&m, DLM_NORMAL);
+	cr_assert_eq(finish(&t), -EINTR);
 }
 
 static void *drop_it(void *l)
