@@ -37,6 +37,7 @@ struct host {
 	int err;
 	struct reason why;
 	const char *disk;
+	bool defaults; /* no time-out is chosen */
 };
 
 static char dir[64], conf[96], disk[96];
@@ -113,7 +114,7 @@ static inline void host_open(struct host *h, unsigned int node)
 	h->cfg.no_netlink = true;
 	h->cfg.ops = &h->ops;
 	h->cfg.ops_ctx = h;
-	if (!h->cfg.threshold)
+	if (!h->cfg.threshold && !h->defaults)
 		h->cfg.threshold = 7;
 	h->err = net_open(&h->cfg, &h->net, &h->why);
 }

@@ -2,6 +2,9 @@
 /* test-net.c: hosts that join, pass locks, leave and die, and what an administrator is
  * told when they cannot. */
 #include "unit/net_fixture.h"
+#include "dlm/dlm_int.h"
+#include "net/driver.h"
+#include "net/net_int.h"
 
 TestSuite(net, .init = setup, .fini = teardown);
 
@@ -76,6 +79,32 @@ Test(net, a_goodbye_is_seen_within_two_samples)
 	cr_assert_lt(net_now_ms() - t0, 6000);
 	net_leave(h[0].net, h[0].dom);
 	host_close(&h[0], true);
+}
+
+/*
+ * What the handshake and QUERY_JOIN say when the administrator chose nothing. The numbers are
+ * those of a Linux 6.1 node whose o2cb was not told any (cluster.md 1.3, 2.2, 5.1; tests/lab
+ * has both in one cluster, defaults.sh).
+ */
+Test(net, defaults_are_those_of_a_kernel_node)
+{
+	static const uint8_t kernel[NET_HANDSHAKE_LEN] = {
+		0, 0, 0, 0, 0, 0, 0, 11, 0, 0, 0, 0, 0, 0, 0, 1,
+		0, 0, 0xea, 0x60 /* 60 s */, 0, 0, 0x75, 0x30 /* 30 s */, 0, 0, 7, 0xd0, 0, 0, 7, 0xd0,
+	};
+	struct host h = { .defaults = true };
+	uint8_t ours[NET_HANDSHAKE_LEN];
+
+	host_open(&h, 1);
+	cr_assert_eq(h.err, 0, "%s", h.why.text);
+	net_handshake_put(ours, &h.net->hs);
+	cr_assert_arr_eq(ours, kernel, sizeof(kernel));
+	cr_assert_eq(h.net->threshold, 31);
+	cr_assert_eq(net_dead_ms(h.net->threshold), 62000);
+	cr_assert_eq(net_quorum_delay_ms(h.net->threshold), 66000);
+	cr_assert_eq(net_driver_dlm(h.net->driver)->cfg.proto_minor, 3);
+	cr_assert_eq(net_driver_dlm(h.net->driver)->cfg.purge_ms, 8000);
+	net_close(h.net);
 }
 
 Test(net, other_time_outs_are_refused_by_name)
