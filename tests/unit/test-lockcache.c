@@ -928,6 +928,7 @@ Test(lockcache, k_a_request_that_waited_for_the_dead_nodes_lock_is_told)
 	lc->cfg.resumed_ctx = &told;
 	start(&a, &m, PR, 0);
 	expect_call(1, LOCK, PR);
+	wait_waiters(&m, 1);
 	lc_recovery_pending(lc, 1);
 	lc_recovery_pending(lc, -1);
 	grant(&m);
