@@ -95,7 +95,8 @@ kumount() { "$ocfs2_vm" umount k$1; }
 
 # Lines of OCFS2 and its DLM that only a mistake writes, ours or the kernel's. Not one: a
 # node that is just dropping its reference refuses a resource that is handed over to it,
-# which the leaving node tries again (dlm.md 8.2).
+# which the leaving node tries again (dlm.md 8.2). Two kernel nodes write the same line
+# then (record-traces two-node-leave-while-dropping, traces/ has its notes).
 kernels_clean() {
 	local n bad=0 may='dlm_mig_lockres_handler:[0-9]* ERROR: status = -22'
 	for n in $lab_kernel; do

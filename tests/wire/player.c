@@ -469,7 +469,7 @@ static void begin(struct player *p)
 	}
 }
 
-void player_run(struct player *p, const struct trace *t, node_t me)
+void player_run(struct player *p, const struct trace *t, node_t me, uint64_t until_ms)
 {
 	bool verbose = getenv("PLAYER_VERBOSE");
 	int last = 0;
@@ -479,7 +479,7 @@ void player_run(struct player *p, const struct trace *t, node_t me)
 	cr_assert(p->claimed);
 	begin(p);
 	for (int i = 0; i < t->n; i++) {
-		if (t->f[i].from == me)
+		if (t->f[i].from == me && (!until_ms || t->f[i].ms < until_ms))
 			last = i; /* later it is dead */
 	}
 	for (p->at = 0; p->at <= last; p->at++) {

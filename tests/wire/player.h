@@ -75,7 +75,8 @@ struct player {
 	bool verbose;
 };
 
-void player_run(struct player *p, const struct trace *t, node_t me);
+/* until_ms: of the recording; 0: to its end. */
+void player_run(struct player *p, const struct trace *t, node_t me, uint64_t until_ms);
 void player_free(struct player *p);
 
 /* player.c for script.c */

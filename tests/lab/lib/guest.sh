@@ -14,7 +14,7 @@ vm_running() { vm_alive "$1" || die "$1 is not running"; }
 cmd_start() {
 	local name=${1:-} node='' addr='' conf='' wait=1 online=1 prefix=24
 	local mem=${O2LAB_MEM:-512} smp=${O2LAB_SMP:-1}
-	local dead=7 idle=30000 keepalive=2000 reconnect=2000
+	local dead=7 idle=30000 keepalive=2000 reconnect=2000 delay=
 	local disks=() dir mac tap cluster args=() i d nic
 	[ -n "$name" ] || usage_error "start NAME ..."
 	local again=("$@")
@@ -38,6 +38,7 @@ cmd_start() {
 		--idle) idle=$2 ;;
 		--keepalive) keepalive=$2 ;;
 		--reconnect) reconnect=$2 ;;
+		--delay) delay=$2 ;;
 		*) usage_error "start: unknown option $1" ;;
 		esac
 		shift 2
@@ -56,6 +57,7 @@ cmd_start() {
 		cluster=$(awk '/^cluster:/ { c = 1 } /^node:/ { c = 0 }
 			c && $1 == "name" { print $3 }' "$conf")
 		cp "$conf" "$dir/share/cluster.conf"
+		[ "$dead" = kernel ] && idle='' keepalive='' reconnect='' dead=''
 		echo "$cluster $dead $idle $keepalive $reconnect" >"$dir/o2cb"
 	fi
 	cmd_net_up
@@ -87,7 +89,10 @@ cmd_start() {
 	nic+=,guest_ecn=off,guest_ufo=off,host_tso4=off,host_tso6=off
 	nic+=,host_ecn=off,host_ufo=off
 
-	mkfifo "$dir/ctl.in" "$dir/ctl.out" || die "mkfifo failed"
+	# Packets wait, in both directions, until the next multiple of the delay.
+	[ -z "$delay" ] || args+=(-object "filter-buffer,id=delay,netdev=net,interval=$((delay * 1000))")
+
+	mkfifo "$dir/ctl.in" "$dir/ctl.out" "$dir/mon.in" "$dir/mon.out" || die "mkfifo failed"
 	in_ns qemu-system-x86_64 -name "$name" -nodefaults -no-user-config \
 		-machine pc,usb=off,hpet=off -accel "${O2LAB_ACCEL:-tcg,thread=multi}" \
 		-cpu max -smp "$smp" -m "$mem" -display none -no-reboot \
@@ -99,6 +104,7 @@ o2lab.prefix=$prefix o2lab.life=${O2LAB_LIFE:-7200}" \
 		-chardev "file,id=con,path=$dir/console.log" -serial chardev:con \
 		-chardev "pipe,id=ctl,path=$dir/ctl" -device virtio-serial-pci \
 		-device virtserialport,chardev=ctl,name=o2lab.ctl \
+		-chardev "pipe,id=mon,path=$dir/mon" -mon chardev=mon,mode=readline \
 		-fsdev "local,id=share,path=$dir/share,security_model=none" \
 		-device virtio-9p-pci,fsdev=share,mount_tag=o2lab \
 		-object rng-random,id=rng,filename=/dev/urandom \
@@ -233,6 +239,17 @@ cmd_link() {
 	local dev=t.${1:?} state=${2:?}
 	[ -e "$lab/net/host.$1" ] && dev=v.$1
 	ip -n "$netns" link set "$dev" "$state"
+}
+
+# storage NAME hang|go: writes to the first disk stay where they are, or go on. Reads are
+# served all the time.
+cmd_storage() {
+	local bps=0 fd
+	vm_running "${1:?}"
+	[ "${2:?}" = hang ] && bps=1
+	exec {fd}<>"$(vm_dir "$1")/mon.in"
+	echo "block_set_io_throttle d0 0 0 $bps 0 0 0" >&"$fd"
+	exec {fd}>&-
 }
 
 cmd_status() {
