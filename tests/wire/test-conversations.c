@@ -150,3 +150,16 @@ Test(conversations, fourth_of_four_on_slow_links_until_its_death)
 	play(&(struct expected){ "four-node-slow-deaths", 4, 0, 266, 81,
 				 { { PARALLEL, 12 }, { NOBODY_LEFT, 1 } } });
 }
+
+/* The third hands all over to it; the second dies while it is told of one (MIGRATE_REQUEST). */
+Test(conversations, target_of_a_migration_goes_on_when_a_third_node_dies)
+{
+	play(&(struct expected){ "three-node-death-in-migration", 1, 0, 177, 299,
+				 { { PARALLEL, 16 }, { DEREF_AT_ONCE, 5 }, { NO_DONE, 5 } } });
+}
+
+Test(conversations, third_node_of_migrations_until_its_death)
+{
+	play(&(struct expected){ "three-node-death-in-migration", 2, 0, 95, 220,
+				 { { PARALLEL, 25 }, { SECOND, 5 } } });
+}
