@@ -270,6 +270,7 @@ static int join_volume(struct daemon *d, struct reason *why)
 		.acl = has_acls(d),
 		.user_xattr = o->user_xattr,
 		.nodiratime = o->nodiratime,
+		.atime_quantum_s = o->atime_quantum,
 		.kernel = &shell_kernel_ops,
 		.kernel_ctx = d->shell,
 		.log = d->log,

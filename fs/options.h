@@ -23,7 +23,7 @@ struct mount_options {
 	bool localflocks, inode64, acl, user_xattr;
 	bool ro, remount, allow_other, default_permissions;
 	bool dev, suid, exec, sync, dirsync;
-	int atime;
+	int atime, atime_quantum;		/* OPT_*ATIME; seconds */
 	bool nodiratime;
 	bool foreground, verbose, fake;
 };

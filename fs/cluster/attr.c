@@ -129,8 +129,6 @@ drop_w:
 	return err;
 }
 
-enum { ATIME_QUANTUM_S = 60 };
-
 static bool later(const struct timespec *a, const struct timespec *b)
 {
 	return a->tv_sec > b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
@@ -148,7 +146,7 @@ static bool atime_due(const struct clu_inode *ci, const struct timespec *now)
 		return false;
 	if (cfg->atime == CLU_ATIME_RELATIME)
 		return !later(&vi->atime, &vi->mtime) || !later(&vi->atime, &vi->ctime);
-	return now->tv_sec - vi->atime.tv_sec > ATIME_QUANTUM_S;
+	return now->tv_sec - vi->atime.tv_sec >= cfg->atime_quantum_s;
 }
 
 void clu_accessed(struct clu_inode *ci)

@@ -88,6 +88,23 @@ Test(options, what_is_wrong_is_refused_by_name)
 	}
 }
 
+/* Lines of fstab that were written for the kernel's ocfs2. */
+Test(options, those_of_the_kernel_are_taken)
+{
+	struct mount_options o;
+	struct reason why;
+
+	cr_assert_eq(parse(&o, "_netdev,nointr,coherency=full,barrier=1,resv_level=2,heartbeat=local,"
+			   "atime_quantum=0,noacl,nouser_xattr", &why), 0, "%s", why.text);
+	cr_expect_eq(o.atime_quantum, 0);
+	cr_expect(!o.acl && !o.user_xattr);
+	options_free(&o);
+	cr_assert_eq(parse(&o, "rw", &why), 0);
+	cr_expect_eq(o.atime_quantum, 60);
+	cr_expect(o.acl && o.user_xattr);
+	options_free(&o);
+}
+
 Test(options, the_last_word_wins)
 {
 	struct mount_options o;
