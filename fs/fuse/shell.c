@@ -70,6 +70,9 @@ static const struct fuse_lowlevel_ops ops = {
 	.write = op_write,
 	.release = op_release,
 	.fsync = op_fsync,
+	/* An open directory is kept when it is removed. */
+	.opendir = op_open,
+	.releasedir = op_release,
 	.readdir = op_readdir,
 	.fsyncdir = op_fsyncdir,
 	.statfs = op_statfs,

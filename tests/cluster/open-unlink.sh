@@ -72,6 +72,18 @@ mkdir "$a/dir"
 (cd "$b/dir" && rmdir "$a/dir" && ls . >/dev/null 2>&1; true)
 is "a removed directory is gone on both" "$(ls "$a" "$b" | grep -c dir)" 0
 
+# 6. open directories
+mkdir "$a/d6" "$a/d7" "$b/d8"
+exec 7<"$a/d6" 8<"$b/d7"
+ino6=$(stat -c %i "$a/d6") ino7=$(stat -c %i "$b/d7")
+ok "an open directory is removed where it is open" rmdir "$a/d6"
+ok "another is replaced on the other host" mv -T "$a/d8" "$a/d7"
+is "both still have attributes, and no links" "$(stat -L -c %h /proc/self/fd/7 /proc/self/fd/8 | paste -sd' ')" "0 0"
+is "and list as empty" "$(ls -A /proc/self/fd/7/ /proc/self/fd/8/ | grep -vc '^/\|^$')" 0
+exec 7<&- 8<&-
+ok "freed after the close" wait_until 8 inode_is_free "$ino6"
+ok "and the other one" wait_until 8 inode_is_free "$ino7"
+
 ok "both unmount" vol_umount_all 2
 ok "fsck.ocfs2 finds nothing" vol_check
 is "no orphan is left" "$(for s in 0 1 2 3; do debugfs.ocfs2 -R "ls //orphan_dir:000$s" "$image" 2>/dev/null; done |
