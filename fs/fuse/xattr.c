@@ -107,7 +107,7 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 	ci = shell_get(req, ino);
 	if (!ci)
 		return;
-	what.drop_sgid = !strcmp(name, "system.posix_acl_access") && (ci->vi->mode & S_ISGID) &&
+	what.drop_sgid = !strcmp(name, "system.posix_acl_access") &&
 			 !may_keep_sgid(req, ci->vi->gid);
 	err = clu_setxattr(ci, &what);
 	clu_iput(ci);

@@ -79,6 +79,10 @@ is "an umask counts where there is no default" "$(umask 027 && touch "$m2/plain"
 ok "an ACL that is a mode is kept as one" setfacl -m u::rw,g::r,o::r "$m2/plain"
 is "and is no attribute" "$(names 1 plain)$(stat -c %a "$m1/plain")" 644
 ok "a default ACL of a file is refused" not setfacl -d -m u::rw "$m1/plain"
+touch "$m1/g" && chown daemon:root "$m1/g" && chmod 2750 "$m1/g" && setfacl -m u:nobody:r "$m1/g"
+is "an ACL by root keeps the set-group-ID bit" "$(stat -c %a "$m2/g")" 2750
+ok "one by an owner who is not of the group" as_user "setfacl -m u:nobody:x $m2/g"
+is "does not" "$(stat -c %a "$m1/g")" 750
 ok "links keep none" eval 'ln -s a "$m1/link" && not setfattr -h -n user.x -v 1 "$m1/link"'
 
 # Both at once, and never a torn value.
