@@ -110,33 +110,6 @@ static int wipe_allowed(struct vol_inode *inode)
 	return -EOPNOTSUPP;
 }
 
-/* Recent kernels refuse a directory that has a size but no clusters (disk.md 12, 15). */
-static int size_to_zero(struct vol_inode *inode)
-{
-	struct jhandle *h;
-	struct buf *di;
-	bool undone = true;
-	int err;
-
-	if (inode->size == 0 || inode->clusters == 0)
-		return 0;
-	err = inode_buf(inode, &di);
-	if (err)
-		return err;
-	err = jh_begin(inode->vol, 1, &h);
-	if (!err) {
-		err = jh_write(h, di, inode);
-		if (!err) {
-			undone = false;
-			inode->size = 0;
-			err = inode_store(h, inode);
-		}
-		err = jh_finish(h, err, undone, "size could not be changed");
-	}
-	bc_put(di);
-	return err;
-}
-
 static int last_in(struct jhandle *h, struct vol_inode *inode, struct vol_inode *od,
 		   struct buf *di, bool *undone)
 {
@@ -203,10 +176,14 @@ out:
 
 static int wipe_locked(struct vol_inode *inode, struct vol_inode *od)
 {
-	int err;
+	int err = 0;
 
-	err = size_to_zero(inode);
-	if (!err && inode->clusters)
+	/*
+	 * i_size goes down with the clusters, never before them: fsck.ocfs2 takes an orphan of
+	 * size 0 for an empty one and forgets what it holds. With the last cluster it is 0, as
+	 * kernels want it of a directory (disk.md 6.3, 12.15).
+	 */
+	if (inode->clusters)
 		err = inode_truncate_all(inode);
 	if (!err && S_ISDIR(inode->mode))
 		err = dir_truncate_index(inode);
