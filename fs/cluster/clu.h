@@ -234,6 +234,11 @@ void clu_close(struct clu_inode *ci, bool writing);
 typedef void (*clu_data_fn)(void *ctx, const void *buf, size_t len);
 int clu_read(struct clu_inode *ci, void *buf, size_t len, uint64_t off, clu_data_fn reply,
 	     void *ctx) __must_check;
+/*
+ * vol_seek under M PR. Where pages may be dirty that nobody has sent yet (a store through
+ * a mapping into a hole), all up to the end of file is said to be data.
+ */
+int clu_seek(struct clu_inode *ci, uint64_t off, bool hole, uint64_t *out) __must_check;
 /* It was read: write its atime if that is due by the mount's rule (4.3). After the reply,
  * with nothing held: may take M EX. */
 void clu_accessed(struct clu_inode *ci);

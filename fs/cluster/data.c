@@ -72,6 +72,33 @@ int clu_read(struct clu_inode *ci, void *buf, size_t len, uint64_t off, clu_data
 	return err;
 }
 
+/*
+ * A dirty page was read before it was stored to, in exclusive page mode: without pages, or
+ * in shared page mode, nothing is dirty here; what is dirty elsewhere was written before we
+ * got M.
+ */
+int clu_seek(struct clu_inode *ci, uint64_t off, bool hole, uint64_t *out)
+{
+	bool dirty;
+	int err = clu_mlock(ci, DLM_MODE_PR, 0);
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&ci->mutex);
+	dirty = ci->pages_valid;
+	pthread_mutex_unlock(&ci->mutex);
+	dirty = dirty && clu_pages_exclusive(ci);
+	err = vol_seek(ci->vi, off, hole, out);
+	if (dirty && (!err || err == -ENXIO)) {
+		pthread_rwlock_rdlock(&ci->vi->sem);
+		err = off < ci->vi->size ? 0 : -ENXIO;
+		*out = hole ? ci->vi->size : off;
+		pthread_rwlock_unlock(&ci->vi->sem);
+	}
+	clu_munlock(ci, DLM_MODE_PR);
+	return err;
+}
+
 int clu_write(struct clu_inode *ci, const void *buf, size_t len, uint64_t off, bool append,
 	      bool kill_suid, size_t *done)
 {

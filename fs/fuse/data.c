@@ -13,6 +13,7 @@
 
 #include <stdlib.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 struct handle {
 	bool writing;
@@ -140,6 +141,27 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 		shell_reply_err(req, err);
 	else
 		fuse_reply_write(req, done);
+}
+
+/* Only SEEK_DATA and SEEK_HOLE come. */
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+	struct clu_inode *ci = shell_get(req, ino);
+	uint64_t found = 0;
+	int err;
+
+	(void)fi;
+	if (!ci)
+		return;
+	if (whence != SEEK_DATA && whence != SEEK_HOLE)
+		err = -EINVAL;
+	else
+		err = off < 0 ? -ENXIO : clu_seek(ci, (uint64_t)off, whence == SEEK_HOLE, &found);
+	clu_iput(ci);
+	if (err)
+		shell_reply_err(req, err);
+	else
+		fuse_reply_lseek(req, (off_t)found);
 }
 
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * file.c: reading, and finding the blocks of a file.
+ * file.c: reading, and finding the blocks and the holes of a file.
  *
  * Data is never cached here: it is read from the device into the caller's memory,
  * directly where addresses suit O_DIRECT and through a bounce buffer at the edges.
@@ -225,6 +225,56 @@ int vol_read(struct vol_inode *inode, void *buf, size_t len, uint64_t off, size_
 	if (!err)
 		*got = len;
 out:
+	pthread_rwlock_unlock(&inode->sem);
+	return err;
+}
+
+/* ---- holes ------------------------------------------------------------------------- */
+
+/* The first byte from pos on that lies in a hole, or in none; beyond the end: i_size. */
+static int seek_extents(struct vol_inode *inode, struct buf *b, uint64_t pos, bool hole,
+			uint64_t *out)
+{
+	struct vol *v = inode->vol;
+	struct extent e;
+	struct xtree t;
+	int err;
+
+	xtree_dinode(&t, inode, b);
+	while (pos < inode->size) {
+		err = data_lookup(&t, pos, &e);
+		if (err)
+			return err;
+		if (hole == (e.blkno == 0 || (e.flags & OCFS2_EXT_UNWRITTEN)))
+			break;
+		pos = cluster_byte(v, e.cpos) + cluster_byte(v, e.len);
+	}
+	*out = min_u64(pos, inode->size);
+	return 0;
+}
+
+int vol_seek(struct vol_inode *inode, uint64_t off, bool hole, uint64_t *out)
+{
+	struct buf *b;
+	int err = 0;
+
+	pthread_rwlock_rdlock(&inode->sem);
+	*out = hole ? inode->size : off; /* one piece of data */
+	if (!S_ISREG(inode->mode)) {
+		err = -EINVAL;
+	} else if (off >= inode->size) {
+		err = -ENXIO;
+	} else if (!(inode->dyn_features & OCFS2_INLINE_DATA_FL)) {
+		err = inode->size > file_limit(inode->vol) ?
+		      vol_damaged(inode->vol, "a file is larger than any can be inode=%llu",
+				  (unsigned long long)inode->blkno) : inode_buf(inode, &b);
+		if (!err) {
+			err = seek_extents(inode, b, off, hole, out);
+			bc_put(b);
+		}
+		if (!err && !hole && *out == inode->size)
+			err = -ENXIO;
+	}
 	pthread_rwlock_unlock(&inode->sem);
 	return err;
 }

@@ -268,6 +268,12 @@ int vol_rename(const struct vol_rename *r) __must_check;
 int vol_read(struct vol_inode *inode, void *buf, size_t len, uint64_t off,
 	     size_t *got) __must_check;
 /*
+ * M PR. SEEK_HOLE (hole) or SEEK_DATA from off on: the first byte of a hole, or of data;
+ * the end of file is a hole, an unwritten extent is one, too. -ENXIO: off is not in the
+ * file, or no data follows.
+ */
+int vol_seek(struct vol_inode *inode, uint64_t off, bool hole, uint64_t *out) __must_check;
+/*
  * W EX and M EX. With append the true end of file is the offset, returned in *off.
  * *done < len only with an error after some bytes (then 0 is returned).
  * kill_suid: clear set-id bits.

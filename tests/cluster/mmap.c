@@ -3,6 +3,7 @@
  * mmap.c: shared mappings of one file on two hosts.
  *
  *	mmap ROUNDS FILE-ON-HOST-1 FILE-ON-HOST-2
+ *	mmap hole FILE		a page is stored into its hole at HOLE, and found as data
  *
  * What one host stores through its mapping, without msync, the other host sees next:
  * through its mapping, and with read(2); and the other way round for write(2).
@@ -17,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PAGES = 8, PAGE = 4096, LEN = PAGES * PAGE };
+enum { PAGES = 8, PAGE = 4096, LEN = PAGES * PAGE, HOLE = 128 * PAGE };
 
 struct host {
 	int fd;
@@ -71,12 +72,34 @@ static int one(int round, struct host *a, struct host *b, uint32_t i)
 	return 0;
 }
 
+static int store_into_hole(const char *path)
+{
+	int fd = open(path, O_RDWR);
+	char *at;
+
+	if (fd < 0) {
+		perror(path);
+		return 1;
+	}
+	at = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, HOLE);
+	if (at == MAP_FAILED) {
+		perror("mmap");
+		return 1;
+	}
+	at[5] = 'x';
+	if (lseek(fd, HOLE, SEEK_DATA) != HOLE || lseek(fd, HOLE, SEEK_HOLE) < HOLE + PAGE)
+		return fail(0, "a stored page is a hole", 0, 1);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t s = 1;
 	struct host h[2];
 	struct stat st;
 
+	if (argc == 3 && strcmp(argv[1], "hole") == 0)
+		return store_into_hole(argv[2]);
 	if (argc != 4)
 		return 2;
 	if (open_host(&h[0], argv[2]) || open_host(&h[1], argv[3]))

@@ -17,6 +17,29 @@ else
 		"$top_builddir/tests/cluster/mmap" "${ROUNDS:-100}" "$a/f" "$b/f"
 	is "both read the same afterwards" "$(md5sum <"$a/f")" "$(md5sum <"$b/f")"
 fi
+# Holes: as the volume has them, also on the other host; but a store through a mapping is
+# data before anybody has written it.
+map() { # FILE: its pieces, "data" or "hole" and where each begins
+	perl -e 'use strict; open(my $f, "<", $ARGV[0]) or die; my $size = -s $f; my ($at, $data) = (0, 0);
+		while ($at < $size) {
+			my $d = sysseek($f, $at, 3); $d = $d ? $d + 0 : $size;
+			if ($d > $at) { print "hole $at\n"; $at = $d; next; }
+			print "data $at\n"; $at = sysseek($f, $at, 4) + 0;
+		}' "$1" | paste -sd,
+}
+dd if=/dev/urandom of="$a/sparse" bs=4k count=4 seek=64 2>/dev/null
+truncate -s 1M "$a/sparse"
+is "holes are found" "$(map "$a/sparse")" "hole 0,data 262144,hole 278528"
+is "and on the other host" "$(map "$b/sparse")" "hole 0,data 262144,hole 278528"
+cp --sparse=auto "$b/sparse" "$b/copy"
+is "a copy has them, too" "$(map "$a/copy")" "hole 0,data 262144,hole 278528"
+ok "and the same content" cmp "$a/sparse" "$a/copy"
+if ! grep -q "shared mappings of files open for writing are refused" "$work/log1"; then
+	ok "a store through a mapping into a hole is data at once" \
+		"$top_builddir/tests/cluster/mmap" hole "$a/sparse"
+	is "on the other host it is what was stored" \
+		"$(map "$b/sparse")" "hole 0,data 262144,hole 278528,data 524288,hole 528384"
+fi
 # Readers with read-ahead beside a writer on the other host: the folios that a READ holds
 # while it waits are those that the invalidation waits for.
 head -c 4M /dev/urandom >"$a/big"

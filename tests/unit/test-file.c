@@ -226,6 +226,16 @@ Test(file, without_the_sparse_feature_growth_fills_with_zeroed_clusters)
 	volfix_end(&f);
 }
 
+/* What SEEK_HOLE or SEEK_DATA finds from off on; UINT64_MAX: -ENXIO. */
+static uint64_t seek(struct model *m, uint64_t off, bool hole)
+{
+	uint64_t at = 0;
+	int err = vol_seek(m->inode, off, hole, &at);
+
+	cr_assert(err == 0 || err == -ENXIO);
+	return err ? UINT64_MAX : at;
+}
+
 /* Clusters that another node preallocated. */
 static void add_extent(struct vol_inode *inode, uint32_t cpos, uint32_t len, uint8_t flags)
 {
@@ -273,6 +283,40 @@ Test(file, writing_into_an_unwritten_extent_marks_only_what_was_written)
 	cr_assert(e.cpos == 2 && e.len == 3 && e.flags == OCFS2_EXT_UNWRITTEN);
 	bc_put(b);
 	cr_assert_eq(m.inode->clusters, 10);
+	model_free(&m);
+	volfix_end(&f);
+}
+
+Test(file, holes_and_unwritten_extents_are_found)
+{
+	struct rnd r = { 1 };
+	struct volfix f;
+	struct model m;
+
+	volfix_make(&f, &plain);
+	model_new(&m, volfix_file(&f, "f"));
+	cr_assert_eq(seek(&m, 0, true), UINT64_MAX, "an empty file has nothing");
+	put(&m, 0, 100, 0, false, &r);
+	cr_assert_eq(seek(&m, 7, false), 7, "inline");
+	cr_assert_eq(seek(&m, 7, true), 100);
+	cr_assert_eq(seek(&m, 100, true), UINT64_MAX);
+	put(&m, 8 * 4096 + 5, 4096, 0, false, &r); /* clusters 0, 8 and 9 */
+	cut(&m, 30 * 4096 + 1);
+	add_extent(m.inode, 20, 4, OCFS2_EXT_UNWRITTEN);
+	cr_assert_eq(seek(&m, 0, false), 0);
+	cr_assert_eq(seek(&m, 0, true), 4096);
+	cr_assert_eq(seek(&m, 4095, true), 4096);
+	cr_assert_eq(seek(&m, 5000, true), 5000);
+	cr_assert_eq(seek(&m, 5000, false), 8 * 4096);
+	cr_assert_eq(seek(&m, 8 * 4096 + 1, false), 8 * 4096 + 1);
+	cr_assert_eq(seek(&m, 8 * 4096, true), 10 * 4096);
+	cr_assert_eq(seek(&m, 10 * 4096, false), UINT64_MAX, "unwritten is not data");
+	cr_assert_eq(seek(&m, 21 * 4096, true), 21 * 4096);
+	cr_assert_eq(seek(&m, 30 * 4096, true), 30 * 4096);
+	cr_assert_eq(seek(&m, m.size, true), UINT64_MAX);
+	put(&m, 30 * 4096, 1, 0, false, &r);
+	cr_assert_eq(seek(&m, 10 * 4096, false), 30 * 4096);
+	cr_assert_eq(seek(&m, 30 * 4096, true), m.size, "the end is a hole");
 	model_free(&m);
 	volfix_end(&f);
 }
