@@ -81,15 +81,26 @@ static int fence_node(void *ctx, node_t node)
 	return fenceexec_run(&f, node, "its heartbeat stopped");
 }
 
+/* Any thread. The rest of the fence, heartbeat and links, is net's. */
+static void leave_cluster(void *ctx, const char *why)
+{
+	struct daemon *d = ctx;
+
+	fence(d, why);
+	if (d->net)
+		net_stop(d->net, why);
+}
+
 static void vol_stopped(void *ctx, const char *why, bool panic)
 {
 	struct daemon *d = ctx;
 
 	if (panic)
-		fence(d, why);
+		leave_cluster(d, why);
 	else
 		log_err(d->log, "volume",
-			"%s is read-only now: %s; unmount it everywhere and run fsck.ocfs2",
+			"%s is read-only now, until another node needs what only this one can write: "
+			"%s; unmount it everywhere and run fsck.ocfs2",
 			d->cfg.device, why);
 }
 
@@ -273,14 +284,14 @@ static int join_volume(struct daemon *d, struct reason *why)
 		.atime_quantum_s = o->atime_quantum,
 		.kernel = &shell_kernel_ops,
 		.kernel_ctx = d->shell,
+		.fence = leave_cluster,
+		.fence_ctx = d,
 		.log = d->log,
 	};
 	int err;
 
-	if (o->fence_exec) {
+	if (o->fence_exec)
 		cc.fence_node = fence_node;
-		cc.fence_ctx = d;
-	}
 	cc.atime = atime[o->atime];
 	err = clu_mount(&cc, &d->clu, why);
 	if (err)
@@ -344,7 +355,7 @@ static void down(struct daemon *d)
 	if (d->region)
 		net_region_stop(d->region, !fenced);
 	if (d->net)
-		net_close(d->net);
+		net_close(TAKE(d->net));
 	shell_free(d->shell);
 	if (d->vol)
 		vol_close(d->vol);

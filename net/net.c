@@ -91,6 +91,31 @@ void net_fence(struct net *net, const char *why)
 	net_fence_now(&net->fence, &ops, net, why);
 }
 
+struct stopping {
+	struct net *net;
+	char why[NET_FENCE_WHY_MAX];
+};
+
+static void stop_run(void *arg)
+{
+	struct stopping *s = arg;
+
+	net_fence(s->net, s->why);
+	free(s);
+}
+
+/* Without memory the caller's gate is shut all the same, so the lease runs out. */
+void net_stop(struct net *net, const char *why)
+{
+	struct stopping *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return;
+	s->net = net;
+	snprintf(s->why, sizeof(s->why), "%s", why);
+	net_loop_post(net->loop, stop_run, s);
+}
+
 static void core_fence(void *ctx, const char *domain, const char *why)
 {
 	struct net *net = ctx;

@@ -57,6 +57,8 @@ void net_close(struct net *net);
 
 /* Run fn(arg) on the reactor soon, in the order of the posts. Any thread, never blocks. */
 void net_post(struct net *net, void (*fn)(void *arg), void *arg);
+/* This node must stop for a reason of the caller's: a fence. Returns at once; any thread. */
+void net_stop(struct net *net, const char *why);
 /* For functions that run on the reactor. */
 struct dlm *net_dlm(struct net *net);
 node_t net_self(const struct net *net);

@@ -40,6 +40,17 @@ void clu_stop(struct clu *clu)
 	lc_stop(clu->lc);
 }
 
+/* Waiters and later operations fail at once, and nothing is given away any more. */
+void clu_cannot_write(struct clu *clu)
+{
+	bool first = !atomic_exchange(&clu->stopped, true);
+
+	lc_stop(clu->lc);
+	if (first && clu->cfg.fence)
+		clu->cfg.fence(clu->cfg.fence_ctx,
+			       "what other nodes may wait for cannot be written to the volume");
+}
+
 int clu_rename_lock(struct clu *clu)
 {
 	return lc_lock(&clu->r, DLM_MODE_EX, 0);
@@ -300,8 +311,13 @@ static void evict_all(struct clu *clu)
 {
 	struct clu_inode *ci;
 
-	if (clu->slot_started && !atomic_load(&clu->stopped) && vol_checkpoint(clu->vol))
-		log_warn(clu->log, "unmount", "the last checkpoint failed");
+	if (clu->slot_started && !atomic_load(&clu->stopped) && vol_checkpoint(clu->vol)) {
+		log_err(clu->log, "unmount",
+			"the last checkpoint failed; other nodes, or the next mount, replay the journal "
+			"slot=%d",
+			clu->slot);
+		clu_stop(clu);
+	}
 	while ((ci = clu_itable_take_any(clu)))
 		clu_inode_evict(ci);
 	clu->root = NULL;

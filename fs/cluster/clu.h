@@ -62,6 +62,8 @@ struct clu_config {
 	/* Recovery thread, S EX held, before the journal of a dead node is replayed: return 0
 	 * when it can write no more; else it is tried again. NULL: nothing to do. */
 	int (*fence_node)(void *ctx, node_t node);
+	/* This node must leave the cluster, see clu_cannot_write. Any thread, no mutex held. */
+	void (*fence)(void *ctx, const char *why);
 	void *fence_ctx;
 	const struct clu_kernel_ops *kernel;
 	void *kernel_ctx;

@@ -99,6 +99,10 @@ enum { CLU_CLEAN_ORPHANS = 1, CLU_CLEAN_DIO = 2, CLU_CLEAN_LOCAL = 4 };
 
 /* ---- clu.c, house.c ---------------------------------------------------------------- */
 
+/* What was changed under a lock cannot be brought home, and the lock is to be given away:
+ * nobody may have it before this node's journal was replayed. So leave like one who died. */
+void clu_cannot_write(struct clu *clu);
+
 static inline bool clu_kernel_there(struct clu *clu)
 {
 	return !atomic_load_explicit(&clu->kernel_gone, memory_order_acquire);

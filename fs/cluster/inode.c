@@ -638,8 +638,7 @@ void clu_inode_evict(struct clu_inode *ci)
 	pthread_mutex_unlock(&ci->mutex);
 	if (!atomic_load(&ci->wiped) && !vol_inode_checkpointed(ci->vi) && running &&
 	    vol_checkpoint(clu->vol))
-		log_warn(clu->log, "inode", "no checkpoint before its lock is dropped inode=%llu",
-			 (unsigned long long)ci->vi->blkno);
+		clu_cannot_write(clu);
 	clu_dentries_drop(ci);
 	lc_drop(&ci->m);
 	lc_destroy(&ci->m);

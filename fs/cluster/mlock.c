@@ -56,6 +56,8 @@ static void checkpoint(struct clu *clu)
 {
 	if (!vol_checkpoint(clu->vol))
 		lc_kick(clu->lc);
+	else if (vol_is_stopped(clu->vol)) /* else tried again: memory was short */
+		clu_cannot_write(clu);
 }
 
 static void m_make_ready(struct lc_lock *l)

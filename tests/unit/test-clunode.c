@@ -22,49 +22,10 @@
 #include "fs/cluster/clu_int.h"
 #include "fs/volume/blockdev.h"
 #include "fs/volume/ondisk.h"
+#include "fs/volume/vol_int.h"
+#include "tests/unit/clunode-kit.h"
 
-enum { HOSTS = 2, LIMIT_S = 60 };
-
-static char dir[64], conf[96], image[96];
-static int number, failed;
-static bool claim_failed;
-
-/* ---- claims ------------------------------------------------------------------------- */
-
-#define CHECK(what)                                                                        \
-	do {                                                                               \
-		if (!(what)) {                                                             \
-			printf("# line %d: %s\n", __LINE__, #what);                        \
-			claim_failed = true;                                               \
-		}                                                                          \
-	} while (0)
-
-#define EQUAL(got, want)                                                                   \
-	do {                                                                               \
-		long long got_ = (long long)(got), want_ = (long long)(want);              \
-		if (got_ != want_) {                                                       \
-			printf("# line %d: %s is %lld, not %lld\n", __LINE__, #got, got_,  \
-			       want_);                                                     \
-			claim_failed = true;                                               \
-		}                                                                          \
-	} while (0)
-
-static void claim(const char *text, void (*fn)(void))
-{
-	claim_failed = false;
-	if (fn)
-		fn();
-	printf("%sok %d - %s\n", claim_failed ? "not " : "", ++number, text);
-	failed += claim_failed;
-	fflush(stdout);
-}
-
-static void bail(const char *what, const struct reason *why)
-{
-	printf("Bail out! %s: %s\n", what, why ? why->text : strerror(errno));
-	fflush(stdout);
-	_exit(1);
-}
+enum { LIMIT_S = 60 };
 
 /* ---- hosts ----------------------------------------------------------------------------- */
 
@@ -129,6 +90,14 @@ static void fence(void *ctx, const char *why)
 		clu_stop(h->clu);
 }
 
+static void must_leave(void *ctx, const char *why)
+{
+	struct host *h = ctx;
+
+	blockdev_gate_shut(h->dev);
+	net_stop(h->net, why);
+}
+
 static void lease(void *ctx, int64_t deadline_ns)
 {
 	blockdev_gate_deadline(((struct host *)ctx)->dev, deadline_ns);
@@ -161,7 +130,8 @@ static void *mount_host(void *arg)
 					.name = vol_info(h->vol)->uuid_str, .lease = lease,
 					.ctx = h };
 	struct clu_config cc = { .vol = h->vol, .net = h->net, .preferred_slot = -1,
-				 .acl = true, .user_xattr = true, .kernel = &kernel, .kernel_ctx = h, .log = &h->log };
+				 .acl = true, .user_xattr = true, .kernel = &kernel, .kernel_ctx = h,
+				 .fence = must_leave, .fence_ctx = h, .log = &h->log };
 	uint64_t len;
 
 	if (vol_sys_extent(h->vol, VOL_SYS_HEARTBEAT, &rc.byte_off, &len) ||
@@ -810,6 +780,26 @@ static void the_dead_host_comes_back(void)
 	forget(e.ci);
 }
 
+/* Stopped by damage, and its folder's lock is at EX with changes that are only in its log. */
+static void who_cannot_write_what_is_wanted_leaves(void)
+{
+	struct entry a = make(2, "only in the log"), b;
+	pthread_t t;
+
+	EQUAL(clu_fsync(a.ci, false), 0);
+	(void)vol_damaged(hosts[2].vol, "for a test");
+	CHECK(!atomic_load(&hosts[2].clu->stopped));
+	EQUAL(look(1, "only in the log", &b), 0);
+	CHECK(atomic_load(&hosts[2].clu->stopped));
+	if (b.ci)
+		forget(b.ci);
+	pthread_create(&t, NULL, dies, &hosts[2]);
+	pthread_join(t, NULL);
+	open_host(&hosts[2]);
+	mount_host(&hosts[2]);
+	EQUAL(unlink_on(2, "only in the log"), 0);
+}
+
 static void status_tells_of_locks(void)
 {
 	struct json_object *o = json_object_new_object(), *locks, *total;
@@ -844,56 +834,7 @@ static void slots_are_free_again(void)
 	blockdev_close(dev);
 }
 
-static void fsck_finds_nothing(void)
-{
-	char cmd[600];
-
-	snprintf(cmd, sizeof(cmd),
-		 "top=%s; . $top/volume/mkvol.sh && fsckvol %s | sed 's/^/# /'; "
-		 "exit ${PIPESTATUS[0]}",
-		 TESTDATA, image);
-	if (setenv("CMD", cmd, 1) || system("exec bash -c \"$CMD\""))
-		claim_failed = true;
-}
-
 /* ---- main ---------------------------------------------------------------------------------------- */
-
-/* What a killed run left goes with the next one. */
-static void setup(void)
-{
-	const char *tmp = getenv("TMPDIR");
-	unsigned pid = (unsigned)getpid();
-	char cmd[300];
-	FILE *f;
-
-	if (system("for d in ${TMPDIR:-/var/tmp}/o2fuse-clunode-*; do [ -d \"$d\" ] && "
-		   "! kill -0 \"${d##*-}\" 2>/dev/null && rm -rf \"$d\"; done; true"))
-		bail("cleaning", NULL);
-	snprintf(dir, sizeof(dir), "%s/o2fuse-clunode-%u", tmp ? tmp : "/var/tmp", pid);
-	mkdir(dir, 0700);
-	snprintf(conf, sizeof(conf), "%s/cluster.conf", dir);
-	snprintf(image, sizeof(image), "%s/image", dir);
-	f = fopen(conf, "w");
-	if (!f)
-		bail("cluster.conf", NULL);
-	fprintf(f, "cluster:\n\tnode_count = %d\n\tname = test\n", HOSTS);
-	for (unsigned n = 1; n <= HOSTS; n++)
-		fprintf(f,
-			"\nnode:\n\tnumber = %u\n\tname = host%u\n\tip_address = 127.%u.%u.%u\n"
-			"\tip_port = 7777\n\tcluster = test\n",
-			n, n, 1 + (pid >> 8) % 250, pid & 0xff, n);
-	fclose(f);
-	snprintf(cmd, sizeof(cmd), ". %s/volume/mkvol.sh && mkvol %s 256M", TESTDATA, image);
-	if (setenv("CMD", cmd, 1) || system("exec bash -c \"$CMD\""))
-		bail("mkfs.ocfs2", NULL);
-}
-
-static void cleanup(void)
-{
-	unlink(conf);
-	unlink(image);
-	rmdir(dir);
-}
 
 int main(void)
 {
@@ -927,6 +868,8 @@ int main(void)
 	claim("what a dead host synced is replayed, and who waits goes on",
 	      a_dead_host_is_recovered);
 	claim("the dead host mounts again", the_dead_host_comes_back);
+	claim("who cannot write what another one needs leaves",
+	      who_cannot_write_what_is_wanted_leaves);
 	both(unmount_host);
 	claim("after the unmounts all slots are free and clean", slots_are_free_again);
 	claim("fsck.ocfs2 finds nothing", fsck_finds_nothing);
