@@ -254,6 +254,108 @@ static void check_pair(struct finding *f, struct dlm_res *a, struct dlm_res *b)
 	}
 }
 
+/* ---- two nodes with nothing under way between them ------------------------------------------ */
+
+static bool recovers(const struct dlm_domain *dom)
+{
+	return !dlm_map_empty(&dom->recovery) || dom->reco.active || dom->reco.lead ||
+	       dom->reco.send || dom->reco.new_master != NODE_NONE;
+}
+
+/* Each counts the other, no message has an open outcome, no death is open. */
+static bool at_rest(const struct dlm_domain *a, const struct dlm_domain *b)
+{
+	node_t na = a->dlm->self, nb = b->dlm->self;
+
+	return dlm_domain_up(a) && dlm_domain_up(b) && dlm_map_test(&a->members, nb) &&
+	       dlm_map_test(&b->members, na) && !recovers(a) && !recovers(b) &&
+	       !dlm_sends_open(a->dlm, nb) && !dlm_sends_open(b->dlm, na);
+}
+
+/* Its request is about to be sent, or (again) after a time: the owner need not know it. */
+static bool moves(const struct dlm_lock *lock)
+{
+	return lock->uop || (lock->op && (lock->op->state != OP_QUEUED || lock->op->doubt));
+}
+
+static bool moves_cookie(const struct dlm_domain *dom, uint64_t cookie)
+{
+	struct dlm_op *op;
+
+	cds_list_for_each_entry(op, &dom->ops, all)
+		if (op->lock->cookie == cookie && moves(op->lock))
+			return true;
+	return false;
+}
+
+/* The holder's lock l, and what its owner has of it. */
+static void check_known(struct finding *f, const struct dlm_lock *l, struct dlm_res *there)
+{
+	const struct dlm_lock *m = dlm_lock_find(there, l->node, l->cookie);
+
+	if (moves(l))
+		return;
+	if (!m)
+		find(f, l->res, "lock on queue %d, mode %d, which its owner does not have", l->list,
+		     l->mode);
+	else if (!(m->flags & DLM_LOCK_AST) &&
+		 (m->list != l->list || m->mode != l->mode || m->convert != l->convert))
+		find(f, l->res, "lock on queue %d, mode %d to %d; at its owner %d, %d to %d", l->list,
+		     l->mode, l->convert, m->list, m->mode, m->convert);
+}
+
+/* A resource of a holder, and its owner's books. */
+static void check_holder(struct finding *f, struct dlm_res *res, struct dlm_domain *owner)
+{
+	struct dlm_res *there = dlm_res_find(owner, &res->name);
+	struct dlm_lock *l;
+
+	if (dlm_is_reco_lock(&res->name) ||
+	    (res->state & (DLM_RES_LOCAL_WAIT | DLM_RES_DROPPING_REF)))
+		return;
+	if (there && (there->state & (DLM_RES_LOCAL_WAIT | DLM_RES_STALLED)))
+		return; /* it just becomes the owner, or another does; or an AST was lost */
+	if (!there || !dlm_is_self(owner, there->owner)) {
+		find(f, res, "its owner %s", there ? "names another" : "has no such resource");
+		return;
+	}
+	if (!dlm_map_test(dlm_refs(there), res->dom->dlm->self))
+		find(f, res, "its owner has no reference of it");
+	for (int i = 0; i < 3; i++)
+		dlm_res_for_each_lock(l, res, i)
+			check_known(f, l, there);
+}
+
+/* A resource of an owner: each lock of that holder is one that it has. */
+static void check_owned(struct finding *f, struct dlm_res *res, struct dlm_domain *holder)
+{
+	struct dlm_res *there = dlm_res_find(holder, &res->name);
+	node_t node = holder->dlm->self;
+	struct dlm_lock *m;
+
+	if (dlm_is_reco_lock(&res->name) || (res->state & DLM_RES_LOCAL_WAIT) ||
+	    (there && (there->state & DLM_RES_LOCAL_WAIT)))
+		return;
+	for (int i = 0; i < 3; i++)
+		dlm_res_for_each_lock(m, res, i)
+			if (m->node == node && !(there && dlm_lock_find(there, node, m->cookie)) &&
+			    !moves_cookie(holder, m->cookie))
+				find(f, res, "lock of node %d on queue %d, mode %d, which it has not",
+				     node, i, m->mode);
+}
+
+static void check_mirror(struct finding *f, struct dlm_domain *a, struct dlm_domain *b)
+{
+	struct dlm_res *res;
+
+	cds_list_for_each_entry(res, &a->all, all) {
+		if (res->owner == b->dlm->self)
+			check_holder(f, res, b);
+		else if (dlm_is_self(a, res->owner))
+			check_owned(f, res, b);
+	}
+}
+
 bool dlm_check_all(struct dlm *const *nodes, size_t n, char *why, size_t room)
 {
 	struct finding f = { .why = why, .room = room };
@@ -275,6 +377,10 @@ bool dlm_check_all(struct dlm *const *nodes, size_t n, char *why, size_t room)
 					other = dlm_res_find(b, &res->name);
 					if (other)
 						check_pair(&f, res, other);
+				}
+				if (at_rest(a, b)) {
+					check_mirror(&f, a, b);
+					check_mirror(&f, b, a);
 				}
 			}
 		}

@@ -245,6 +245,8 @@ struct dlm_reply dlm_convert_handler(struct dlm_domain *dom, node_t from,
 	if (!lock || lock->list != DLM_LIST_GRANTED)
 		return dlm_reply_status(DLM_IVLOCKID);
 	dlm_ast_arrived(lock);
+	if ((lock->flags & DLM_LOCK_AST) && lock->mode == m->mode)
+		return dlm_reply_status(DLM_NORMAL); /* a repetition, whose AST is still to go */
 	/* The value block moves only if the message carries, or asks for, it. */
 	if (!(flags & (lock->mode == DLM_MODE_EX ? DLM_LKF_PUT_LVB : DLM_LKF_GET_LVB)))
 		flags &= ~DLM_LKF_VALBLK;

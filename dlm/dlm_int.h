@@ -152,6 +152,8 @@ uint64_t dlm_send(struct dlm_domain *dom, node_t to, uint16_t type, const void *
 void dlm_send_forget(struct dlm *dlm, uint64_t token);
 /* All whose outcome goes to arg. Walks every open send: not for the common case. */
 void dlm_sends_forget(struct dlm *dlm, const void *arg);
+/* Has a message to that node no outcome yet, whoever waits for it? For check.c. */
+bool dlm_sends_open(const struct dlm *dlm, node_t to);
 /* Forget every send and timer of a domain that goes away. */
 void dlm_slots_drop(struct dlm_domain *dom);
 

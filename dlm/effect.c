@@ -385,6 +385,14 @@ void dlm_timer(struct dlm *dlm, uint64_t id)
 	dlm_exit(dlm);
 }
 
+bool dlm_sends_open(const struct dlm *dlm, node_t to)
+{
+	for (uint32_t i = 0; i < dlm->nr_slots; i++)
+		if (dlm->slots[i].kind == SLOT_SEND && dlm->slots[i].node == to)
+			return true;
+	return false;
+}
+
 void dlm_slots_drop(struct dlm_domain *dom)
 {
 	struct dlm *dlm = dom->dlm;

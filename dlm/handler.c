@@ -181,6 +181,15 @@ static struct dlm_reply refuse(struct dlm_domain *dom, node_t from, uint16_t typ
 	return dlm_reply_status(status);
 }
 
+/* Who is being let in takes part in the recovery of one of those that do (join.c). */
+static bool serves(const struct dlm_domain *dom, node_t from, uint16_t type)
+{
+	return dlm_domain_up(dom) ||
+	       (dom->state == DLM_DOM_NEW && dlm_map_test(&dom->members, from) &&
+		(type == DLM_BEGIN_RECO_MSG || type == DLM_LOCK_REQUEST_MSG ||
+		 type == DLM_FINALIZE_RECO_MSG));
+}
+
 static struct dlm_reply locking(struct dlm_domain *dom, node_t from, uint16_t type,
 				const void *payload, size_t len)
 {
@@ -190,7 +199,7 @@ static struct dlm_reply locking(struct dlm_domain *dom, node_t from, uint16_t ty
 	union any m = { 0 };
 	int err;
 
-	if (!dlm_domain_up(dom))
+	if (!serves(dom, from, type))
 		return dlm_reply_status(domain_not_up(type));
 	if (type == DLM_MIG_LOCKRES_MSG) {
 		mig = dlm_xalloc(dom->dlm, sizeof(*mig));

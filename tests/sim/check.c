@@ -9,7 +9,7 @@
  *  after every step	exclusion (1) and LVB (9), from the shadow, for the resource that
  *			changed; the stepped node's resources: one owner (2), queues of an
  *			owner without incompatible grants, shape (6); dlm_check on its core
- *  every 512 steps	mirror (5): each settled lock is known to its owner, once;
+ *  every 64 steps	mirror (5): each settled lock is known to its owner, once;
  *			dlm_check_all
  *  at rest		mirror with equal modes and queues, agreement (3), references (7),
  *			no grantable head (22), nobody but members anywhere
@@ -22,7 +22,7 @@
 #include "dlm/dlm_int.h"
 #include "dlm/check.h"
 
-#define MIRROR_EVERY 512
+#define MIRROR_EVERY 64
 #define UNUSABLE (DLM_RES_RECOVERING | DLM_RES_IN_PROGRESS | DLM_RES_MIGRATING)
 
 /* ---- exclusion ------------------------------------------------------------------- */

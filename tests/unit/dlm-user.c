@@ -61,6 +61,10 @@ void lab_check(struct lab *lab)
 		return;
 	for (int i = 0; i < BED_NODES; i++)
 		cores[i] = lab->bed.n[i].dlm;
+	for (int i = 0; lab->forged && i < BED_NODES; i++)
+		cr_assert(!cores[i] || dlm_check(cores[i], why, sizeof(why)), "%s", why);
+	if (lab->forged)
+		return;
 	cr_assert(dlm_check_all(cores, BED_NODES, why, sizeof(why)), "%s", why);
 }
 

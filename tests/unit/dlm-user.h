@@ -41,6 +41,7 @@ struct lab {
 	uint16_t hold_type;   /* messages of this type stay open */
 	node_t hold_from, hold_to; /* 0: any */
 	bool no_check;
+	bool forged; /* peers' messages are made up: each core's books by themselves only */
 };
 
 extern const struct dlm_lock_ops user_ops;

@@ -611,3 +611,32 @@ Test(convert, to_EX_in_doubt_does_not_ask_for_the_value)
 	cr_assert_eq(w.flags & (DLM_LKF_VALBLK | DLM_LKF_GET_LVB), 0);
 	cr_assert(dlm_lvb_is_zero(a.lvb));
 }
+
+/*
+ * The answer to a CONVERT is lost, and its AST has to wait for another one's, for longer than
+ * the requester leaves it: the repetition is answered like the first, not refused.
+ */
+Test(convert, repetition_while_its_ast_waits_is_answered_as_the_first)
+{
+	lab_close(&lab);
+	lab_open(&lab, 3);
+	user_hold(&lab, &m, 1, "r", NL, 0);
+	user_hold(&lab, &a, 2, "r", PR, 0);
+	user_hold(&lab, &b, 3, "r", NL, 0);
+	lab_hold(&lab, DLM_PROXY_AST_MSG, 1, 3);
+	user_convert(&lab, &b, PR, 0, 0);
+	lab_run(&lab, 10);
+	losing(DLM_CONVERT_LOCK_MSG, true);
+	lab.bed.loss = -ENOTCONN;
+	lab_clear(&lab);
+	user_convert(&lab, &a, NL, 0, 0);
+	lab_run(&lab, 3000);
+	cr_assert_eq(lab_count(&lab, DLM_CONVERT_LOCK_MSG, 2, 1), 2);
+	cr_assert_eq(a.done, DLM_NORMAL);
+	cr_assert_eq(a.asts, 1);
+	lab_release(&lab);
+	lab_run(&lab, 100);
+	cr_assert_eq(b.asts, 2);
+	cr_assert_eq(a.asts, 2);
+	cr_assert_eq(lab_mode(&lab, 1, "r", &a), NL);
+}

@@ -163,6 +163,34 @@ Test(recovery_members, joiner_leaves_what_a_dead_member_owned_to_its_recovery)
 	cr_assert_eq(b.asts + c.asts, 1);
 }
 
+/* And it takes part in that recovery, so that it need not lead another one. */
+Test(recovery_members, joiner_is_served_by_the_recovery_of_a_member)
+{
+	struct bed_node *n;
+
+	own(3, "r");
+	user_hold(&lab, &a, 1, "r", EX, 0);
+	n = bed_core(&lab.bed, 4);
+	lab_hold(&lab, DLM_ASSERT_JOINED_MSG, 4, 2);
+	bed_join(n);
+	lab_run(&lab, 50);
+	bed_die(&lab.bed, 3);
+	lab_run(&lab, 3000);
+	cr_assert(!n->joined);
+	cr_assert_eq(bed_find(&lab.bed, DLM_LOCK_REQUEST_MSG, 1, 4, 0)->status, 0);
+	cr_assert_eq(bed_find(&lab.bed, DLM_FINALIZE_RECO_MSG, 1, 4, 1)->status, 0);
+	lab_release(&lab);
+	settle();
+	cr_assert(n->joined, "%s", n->why);
+	cr_assert_eq(bed_count(&lab.bed, DLM_BEGIN_RECO_MSG, 4, 0), 0);
+	user_lock(&lab, &b, 4, "r", PR, 0);
+	lab_run(&lab, 100);
+	cr_assert_eq(b.asts, 0);
+	user_unlock(&lab, &a, 0, 0);
+	lab_run(&lab, 100);
+	cr_assert_eq(b.asts, 1);
+}
+
 Test(recovery_members, joiner_whose_members_all_die_goes_on_alone)
 {
 	struct bed_node *n;
