@@ -246,6 +246,8 @@ int clu_seek(struct clu_inode *ci, uint64_t off, bool hole, uint64_t *out) __mus
 void clu_accessed(struct clu_inode *ci);
 int clu_write(struct clu_inode *ci, const void *buf, size_t len, uint64_t off, bool append,
 	      bool kill_suid, size_t *done) __must_check;
+/* vol_fallocate under W EX and M EX. */
+int clu_fallocate(struct clu_inode *ci, uint64_t off, uint64_t len, unsigned how) __must_check;
 /* Dirty pages of a mapping; what lies behind the end of file is dropped. */
 int clu_write_pages(struct clu_inode *ci, const void *buf, size_t len, uint64_t off) __must_check;
 int clu_fsync(struct clu_inode *ci, bool datasync) __must_check;

@@ -117,6 +117,21 @@ int clu_write(struct clu_inode *ci, const void *buf, size_t len, uint64_t off, b
 	return err;
 }
 
+int clu_fallocate(struct clu_inode *ci, uint64_t off, uint64_t len, unsigned how)
+{
+	int err = clu_wlock(ci, DLM_MODE_EX, 0);
+
+	if (err)
+		return err;
+	err = clu_mlock(ci, DLM_MODE_EX, 0);
+	if (!err) {
+		err = vol_fallocate(ci->vi, off, len, how);
+		clu_munlock(ci, DLM_MODE_EX);
+	}
+	clu_wunlock(ci, DLM_MODE_EX);
+	return err;
+}
+
 int clu_write_pages(struct clu_inode *ci, const void *buf, size_t len, uint64_t off)
 {
 	bool served;

@@ -11,6 +11,7 @@
  */
 #include "fs/fuse/shell_int.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -162,6 +163,27 @@ void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse
 		shell_reply_err(req, err);
 	else
 		fuse_reply_lseek(req, (off_t)found);
+}
+
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+		  struct fuse_file_info *fi)
+{
+	unsigned how = (mode & FALLOC_FL_KEEP_SIZE ? VOL_FALLOC_KEEP_SIZE : 0u) |
+		       (mode & FALLOC_FL_PUNCH_HOLE ? VOL_FALLOC_PUNCH : 0u);
+	struct clu_inode *ci = shell_get(req, ino);
+	int err;
+
+	(void)fi;
+	if (!ci)
+		return;
+	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
+		err = -EOPNOTSUPP;
+	else if (off < 0 || len <= 0)
+		err = -EINVAL;
+	else
+		err = clu_fallocate(ci, (uint64_t)off, (uint64_t)len, how);
+	clu_iput(ci);
+	shell_reply_err(req, err);
 }
 
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)

@@ -68,6 +68,7 @@ static const struct fuse_lowlevel_ops ops = {
 	.open = op_open,
 	.read = op_read,
 	.write = op_write,
+	.fallocate = op_fallocate,
 	.lseek = op_lseek,
 	.release = op_release,
 	.fsync = op_fsync,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * file_int.h: content of files, shared by file.c (reading), file_write.c,
- * file_extend.c (gaps, growth without holes), inline.c and truncate.c.
+ * file_extend.c (gaps, growth without holes), inline.c, truncate.c and falloc.c.
  */
 #ifndef O2FUSE_VOLUME_FILE_INT_H
 #define O2FUSE_VOLUME_FILE_INT_H
@@ -77,6 +77,15 @@ void *data_alloc(size_t len);
 int data_lookup(struct xtree *t, uint64_t pos, struct extent *out) __must_check;
 /* Zero device bytes, whole units. */
 int data_zero(struct vol *v, uint64_t dev_off, uint64_t len) __must_check;
+
+/* truncate.c; nothing is zeroed. */
+int file_set_size(struct vol_inode *inode, uint64_t size) __must_check;
+/* Not inline: down to size, what lies beyond is freed. */
+int file_shrink(struct vol_inode *inode, uint64_t size) __must_check;
+
+/* file_write.c: vol_write under the sem, set-id bits stay. */
+int file_write_locked(struct vol_inode *inode, const void *buf, size_t len, uint64_t pos,
+		      size_t *done) __must_check;
 
 /* inline.c */
 bool inline_fits(const struct vol_inode *inode, const struct ocfs2_dinode *di, uint64_t end);

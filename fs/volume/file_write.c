@@ -381,6 +381,12 @@ static int write_locked(struct vol_inode *inode, const uint8_t *buf, size_t len,
 	return err;
 }
 
+int file_write_locked(struct vol_inode *inode, const void *buf, size_t len, uint64_t pos,
+		      size_t *done)
+{
+	return write_locked(inode, buf, len, pos, false, done);
+}
+
 int vol_write(struct vol_inode *inode, const void *buf, size_t len, uint64_t *off, bool append,
 	      bool kill_suid, size_t *done)
 {

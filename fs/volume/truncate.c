@@ -144,7 +144,7 @@ int inode_trim_beyond(struct vol_inode *inode)
 	return trim(inode, inode->size, false);
 }
 
-static int set_size(struct vol_inode *inode, uint64_t size)
+int file_set_size(struct vol_inode *inode, uint64_t size)
 {
 	struct jhandle *h;
 	int err;
@@ -159,6 +159,11 @@ static int set_size(struct vol_inode *inode, uint64_t size)
 	return file_end(h, err, true, "changing the size of a file");
 }
 
+int file_shrink(struct vol_inode *inode, uint64_t size)
+{
+	return trim(inode, size, true);
+}
+
 static int grow(struct vol_inode *inode, uint64_t size)
 {
 	int err;
@@ -166,7 +171,7 @@ static int grow(struct vol_inode *inode, uint64_t size)
 	if (!vol_is_sparse(inode->vol))
 		return extend_dense(inode, size);
 	err = zero_gap(inode, inode->size, size);
-	return err ? err : set_size(inode, size);
+	return err ? err : file_set_size(inode, size);
 }
 
 static int shrink(struct vol_inode *inode, uint64_t size)
@@ -203,7 +208,7 @@ int vol_truncate(struct vol_inode *inode, uint64_t size)
 	if (!err)
 		err = fits ? inline_resize(inode, size) :
 		      size < inode->size ? shrink(inode, size) :
-		      size > inode->size ? grow(inode, size) : set_size(inode, size);
+		      size > inode->size ? grow(inode, size) : file_set_size(inode, size);
 	pthread_rwlock_unlock(&inode->sem);
 	return err;
 }

@@ -282,6 +282,13 @@ int vol_write(struct vol_inode *inode, const void *buf, size_t len, uint64_t *of
 	      bool append, bool kill_suid, size_t *done) __must_check;
 /* W EX and M EX. Also grows. Zeroes what must read as zero. */
 int vol_truncate(struct vol_inode *inode, uint64_t size) __must_check;
+/*
+ * W EX and M EX. Allocates (what was a hole reads as zeros still), i_size rises to off + len
+ * if need be; or, PUNCH, makes a hole. -EOPNOTSUPP: the volume has no unwritten extents, or
+ * KEEP_SIZE would leave clusters beyond i_size. After an error part of it may be done.
+ */
+enum { VOL_FALLOC_KEEP_SIZE = 1, VOL_FALLOC_PUNCH = 2 };
+int vol_fallocate(struct vol_inode *inode, uint64_t off, uint64_t len, unsigned how) __must_check;
 int vol_readlink(struct vol_inode *inode, char *buf, size_t room) __must_check; /* length */
 
 enum { VOL_SET_MODE = 1, VOL_SET_UID = 2, VOL_SET_GID = 4, VOL_SET_ATIME = 8,

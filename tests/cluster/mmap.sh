@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Shared mappings of one file on two hosts are coherent, also beside read and write; and
-# a mapping that is only read does not keep the other host from writing.
+# a mapping that is only read does not keep the other host from writing. Holes, and space
+# that was allocated before it is written, are the same on both.
 : "${top_srcdir:=$(cd "$(dirname "$0")/../.." && pwd)}"
 . "$top_srcdir/tests/cluster/lib.sh"
 hosts_init
@@ -40,6 +41,20 @@ if ! grep -q "shared mappings of files open for writing are refused" "$work/log1
 	is "on the other host it is what was stored" \
 		"$(map "$b/sparse")" "hole 0,data 262144,hole 278528,data 524288,hole 528384"
 fi
+# Space before there is data, and taken back.
+ok "fallocate allocates" fallocate -l 512K "$a/pre"
+is "size and blocks" "$(stat -c '%s %b' "$a/pre") $(stat -c '%s %b' "$b/pre")" \
+	"524288 1024 524288 1024"
+is "it reads as zeros" "$(tr -d '\0' <"$b/pre" | wc -c)" 0
+head -c 512K /dev/urandom >"$work/want"
+dd if="$work/want" of="$b/pre" bs=64k conv=notrunc 2>/dev/null
+ok "what is written there is read" cmp "$work/want" "$a/pre"
+is "in the same space" "$(stat -c %b "$a/pre")" 1024
+ok "a hole is punched" fallocate -p -o 10000 -l 100000 "$a/pre"
+dd if=/dev/zero of="$work/want" bs=10000 seek=1 count=10 conv=notrunc 2>/dev/null
+ok "it reads as zeros on the other host" cmp "$work/want" "$b/pre"
+ok "and here" cmp "$work/want" "$a/pre"
+is "its whole clusters are free" "$(stat -c %b "$b/pre")" 840
 # Readers with read-ahead beside a writer on the other host: the folios that a READ holds
 # while it waits are those that the invalidation waits for.
 head -c 4M /dev/urandom >"$a/big"

@@ -80,6 +80,24 @@ static void cut(struct model *m, uint64_t size)
 	m->size = size;
 }
 
+/* Where the volume has unwritten extents; else it is refused and nothing changes. */
+static void fallocate_it(struct model *m, uint64_t off, size_t len, unsigned how)
+{
+	uint64_t end = off + len;
+	int err;
+
+	if (end > FILE_MAX || len == 0)
+		return;
+	err = vol_fallocate(m->inode, off, len, how);
+	if (err == -EOPNOTSUPP)
+		return;
+	cr_assert_eq(err, 0, "%d", err);
+	if (how & VOL_FALLOC_PUNCH)
+		memset(m->bytes + off, 0, off < m->size ? (end < m->size ? end : m->size) - off : 0);
+	else if (!(how & VOL_FALLOC_KEEP_SIZE) && end > m->size)
+		m->size = end;
+}
+
 static uint64_t some_offset(struct model *m, struct rnd *r)
 {
 	uint64_t off = rnd_below(r, 3) ? rnd_below(r, (uint32_t)m->size + 1) : rnd_below(r, FILE_MAX);
@@ -126,7 +144,7 @@ static void random_ops(const struct volfix_form *form, unsigned steps)
 	for (unsigned i = 0; i < steps; i++) {
 		size_t skew = rnd_below(&r, 2) ? 0 : rnd_below(&r, 4096);
 
-		switch (rnd_below(&r, 10)) {
+		switch (rnd_below(&r, 13)) {
 		case 0: case 1: case 2: case 3:
 			put(&m, some_offset(&m, &r), some_length(&r), skew, false, &r);
 			break;
@@ -135,6 +153,13 @@ static void random_ops(const struct volfix_form *form, unsigned steps)
 			break;
 		case 6:
 			cut(&m, rnd_below(&r, 4) ? some_offset(&m, &r) : 0);
+			break;
+		case 7:
+			fallocate_it(&m, some_offset(&m, &r), some_length(&r), rnd_below(&r, 2));
+			break;
+		case 8: case 9:
+			fallocate_it(&m, some_offset(&m, &r), some_length(&r),
+				     VOL_FALLOC_PUNCH | VOL_FALLOC_KEEP_SIZE);
 			break;
 		default:
 			check_range(&m, some_offset(&m, &r), some_length(&r), skew);
@@ -317,6 +342,84 @@ Test(file, holes_and_unwritten_extents_are_found)
 	put(&m, 30 * 4096, 1, 0, false, &r);
 	cr_assert_eq(seek(&m, 10 * 4096, false), 30 * 4096);
 	cr_assert_eq(seek(&m, 30 * 4096, true), m.size, "the end is a hole");
+	model_free(&m);
+	volfix_end(&f);
+}
+
+Test(file, fallocate_takes_space_and_a_punched_hole_gives_it_back)
+{
+	struct rnd r = { 1 };
+	struct volfix f;
+	struct model m;
+
+	volfix_make(&f, &plain);
+	model_new(&m, volfix_file(&f, "f"));
+	put(&m, 5 * 4096, 100, 0, false, &r);
+	cr_assert_eq(m.inode->clusters, 1);
+	fallocate_it(&m, 4097, 9 * 4096, 0);
+	cr_assert_eq(m.inode->size, 10 * 4096 + 1);
+	cr_assert_eq(m.inode->clusters, 10, "clusters 1 to 10");
+	check_all(&m);
+	cr_assert_eq(seek(&m, 0, false), 5 * 4096, "what is unwritten is a hole");
+	cr_assert_eq(vol_fallocate(m.inode, 0, 4096, VOL_FALLOC_KEEP_SIZE), 0);
+	cr_assert_eq(m.inode->clusters, 11);
+	cr_assert_eq(vol_fallocate(m.inode, 0, 1 << 20, VOL_FALLOC_KEEP_SIZE), -EOPNOTSUPP,
+		     "beyond the size");
+	put(&m, 0, 10 * 4096 + 1, 0, false, &r);
+	cr_assert_eq(m.inode->clusters, 11);
+	fallocate_it(&m, 4095, 3 * 4096, VOL_FALLOC_PUNCH | VOL_FALLOC_KEEP_SIZE);
+	cr_assert_eq(m.inode->clusters, 9, "clusters 1 and 2");
+	fallocate_it(&m, 10 * 4096, 1 << 20, VOL_FALLOC_PUNCH | VOL_FALLOC_KEEP_SIZE);
+	cr_assert_eq(m.inode->clusters, 8, "and the last one, of one byte");
+	fallocate_it(&m, 6 * 4096 + 5, 6, VOL_FALLOC_PUNCH | VOL_FALLOC_KEEP_SIZE);
+	cr_assert_eq(m.inode->clusters, 8);
+	check_all(&m);
+	remount(&f, &m, true);
+	model_free(&m);
+	volfix_end(&f);
+}
+
+/* Every second cluster of a file of three leaves: records split, then leaves run empty. */
+Test(file, punching_every_second_cluster_and_then_all)
+{
+	static const struct volfix_form small = { "512", "4K", "default", "noindexed-dirs", 64, 2, NULL };
+	struct rnd r = { 1 };
+	struct volfix f;
+	struct model m;
+
+	volfix_make(&f, &small);
+	model_new(&m, volfix_file(&f, "f"));
+	put(&m, 0, 160 * 4096, 0, false, &r);
+	for (unsigned i = 1; i < 160; i += 2)
+		fallocate_it(&m, i * 4096ull, 4096, VOL_FALLOC_PUNCH | VOL_FALLOC_KEEP_SIZE);
+	cr_assert_eq(m.inode->clusters, 80);
+	remount(&f, &m, false);
+	fallocate_it(&m, 30 * 4096 + 1, 100 * 4096, VOL_FALLOC_PUNCH | VOL_FALLOC_KEEP_SIZE);
+	remount(&f, &m, true);
+	fallocate_it(&m, 0, 160 * 4096, VOL_FALLOC_PUNCH | VOL_FALLOC_KEEP_SIZE);
+	cr_assert_eq(m.inode->clusters, 0);
+	check_all(&m);
+	model_free(&m);
+	volfix_end(&f);
+}
+
+Test(file, fallocate_that_finds_no_space_leaves_the_size)
+{
+	struct rnd r = { 1 };
+	struct vol_statfs s;
+	struct volfix f;
+	struct model m;
+
+	volfix_make(&f, &plain);
+	model_new(&m, volfix_file(&f, "f"));
+	put(&m, 0, 5000, 0, false, &r);
+	cr_assert_eq(vol_fallocate(m.inode, 0, 1 << 30, 0), -ENOSPC);
+	check_all(&m);
+	cr_assert_eq(vol_tl_flush(f.v), 0);
+	cr_assert_eq(vol_statfs(f.v, &s), 0);
+	cr_assert_gt(s.bfree, 0);
+	put(&m, 5000, 100000, 0, false, &r);
+	check_all(&m);
 	model_free(&m);
 	volfix_end(&f);
 }
