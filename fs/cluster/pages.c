@@ -109,6 +109,8 @@ static void rounds(struct clu_inode *ci, struct lc_lock *l, struct lc_lock *othe
 		lc_serve_stop(other);
 }
 
+/* What the kernel may have is forgotten here before it is taken back, so that what is handed
+ * out meanwhile (under the other lock, which need not be on its way down) is remembered. */
 static void begin(struct clu_inode *ci, bool *pages, bool *attrs)
 {
 	pthread_mutex_lock(&ci->mutex);
@@ -116,18 +118,18 @@ static void begin(struct clu_inode *ci, bool *pages, bool *attrs)
 		pthread_cond_wait(&ci->cond, &ci->mutex);
 	ci->giving = true;
 	*pages = ci->pages_valid;
-	*attrs = ci->attrs_out;
+	ci->pages_valid = false;
+	if (attrs) {
+		*attrs = ci->attrs_out;
+		ci->attrs_out = false;
+	}
 	pthread_mutex_unlock(&ci->mutex);
 }
 
-static void end(struct clu_inode *ci, bool pages_gone, bool attrs_gone)
+static void end(struct clu_inode *ci)
 {
 	pthread_mutex_lock(&ci->mutex);
 	ci->giving = false;
-	if (pages_gone && ci->served_from >= ci->served_to)
-		ci->pages_valid = false;
-	if (attrs_gone)
-		ci->attrs_out = false;
 	pthread_cond_broadcast(&ci->cond);
 	pthread_mutex_unlock(&ci->mutex);
 }
@@ -142,17 +144,17 @@ void clu_pages_give_away(struct clu_inode *ci)
 		rounds(ci, &ci->m, clu_pages_exclusive(ci) ? &ci->w : NULL);
 	else if (attrs && clu_kernel_there(ci->clu))
 		k->inval_attr(ci->clu->cfg.kernel_ctx, ci->vi->blkno);
-	end(ci, pages, true);
+	end(ci);
 }
 
 void clu_pages_give_away_exclusive(struct clu_inode *ci, struct lc_lock *l)
 {
-	bool pages, attrs;
+	bool pages;
 
 	if (!clu_pages_exclusive(ci))
 		return;
-	begin(ci, &pages, &attrs);
+	begin(ci, &pages, NULL);
 	if (pages)
 		rounds(ci, l, l == &ci->m ? &ci->w : &ci->m);
-	end(ci, pages, pages);
+	end(ci);
 }

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "dlm/util/err.h"
+#include "fs/volume/blockdev.h"
+#include "fs/volume/vol.h"
 
 enum { HOSTS = 2 };
 
@@ -55,6 +57,29 @@ static void bail(const char *what, const struct reason *why)
 }
 
 /* ---- the volume ------------------------------------------------------------------------ */
+
+static void slots_are_free_again(void)
+{
+	struct reason why = { 0 };
+	struct blockdev *dev;
+	struct vol *v;
+	int16_t nodes[256];
+	bool dirty;
+	uint32_t gen;
+
+	if (blockdev_open(image, 0, &dev, &why) || vol_open(dev, &(struct vol_opts){ 0 }, &v, &why)) {
+		EQUAL(1, 0);
+		return;
+	}
+	EQUAL(vol_slotmap_read(v, nodes), 0);
+	for (unsigned s = 0; s < vol_info(v)->max_slots; s++) {
+		EQUAL(nodes[s], -1);
+		EQUAL(vol_journal_state(v, s, &dirty, &gen), 0);
+		CHECK(!dirty);
+	}
+	vol_close(v);
+	blockdev_close(dev);
+}
 
 static void fsck_finds_nothing(void)
 {

@@ -41,6 +41,7 @@ static struct host {
 	struct reason why;
 	pthread_rwlock_t dir;	/* the kernel's: makers and removers of names, one at a time */
 	atomic_int attrs, pages, names;
+	struct clu_inode *stat;	/* is looked at while its pages are taken back */
 } hosts[HOSTS + 1];
 
 static void emit(struct logger *self, enum log_level level, const char *sub, const char *line)
@@ -57,12 +58,23 @@ static void inval_attr(void *ctx, blkno_t blkno)
 	atomic_fetch_add(&((struct host *)ctx)->attrs, 1);
 }
 
+/* GETATTR answered: the kernel may keep it. */
+static void hand_out(void *ctx, struct clu_inode *ci, const struct clu_attr *attr)
+{
+	(void)ctx, (void)attr;
+	pthread_mutex_lock(&ci->mutex);
+	ci->attrs_out = true;
+	pthread_mutex_unlock(&ci->mutex);
+}
+
 static void inval_pages(void *ctx, blkno_t blkno, uint64_t off, uint64_t len)
 {
-	(void)blkno;
-	(void)off;
-	(void)len;
-	atomic_fetch_add(&((struct host *)ctx)->pages, 1);
+	struct host *h = ctx;
+
+	(void)blkno, (void)off, (void)len;
+	atomic_fetch_add(&h->pages, 1);
+	if (h->stat)
+		EQUAL(clu_getattr(h->stat, hand_out, NULL), 0);
 }
 
 static void inval_names(void *ctx, blkno_t parent, blkno_t child)
@@ -375,6 +387,33 @@ static void kernel_forgets_attributes_and_pages(void)
 	EQUAL(get_text(b.ci, &t), 0);
 	put_text(a.ci, "x");
 	EQUAL(atomic_load(&hosts[2].pages), pages + 1);
+	forget(a.ci);
+	forget(b.ci);
+}
+
+static void attributes_handed_out_while_pages_go_are_taken_back(void)
+{
+	struct entry a = make(1, "mapped"), b;
+	struct text text;
+	int before;
+
+	clu_set_shared_mmap(hosts[1].clu);
+	EQUAL(look(2, "mapped", &b), 0);
+	EQUAL(clu_open(a.ci, true), 0);
+	EQUAL(get_text(a.ci, &text), 0);
+	before = atomic_load(&hosts[1].pages);
+	hosts[1].stat = a.ci;
+	/* W alone: M stays, so attributes may be handed out in the meantime. */
+	EQUAL(clu_wlock(b.ci, DLM_MODE_EX, 0), 0);
+	clu_wunlock(b.ci, DLM_MODE_EX);
+	hosts[1].stat = NULL;
+	EQUAL(atomic_load(&hosts[1].pages), before + 1);
+	before = atomic_load(&hosts[1].attrs);
+	EQUAL(clu_mlock(b.ci, DLM_MODE_EX, 0), 0);
+	clu_munlock(b.ci, DLM_MODE_EX);
+	EQUAL(atomic_load(&hosts[1].attrs), before + 1);
+	clu_close(a.ci, true);
+	atomic_store(&hosts[1].clu->shared_mmap, false);
 	forget(a.ci);
 	forget(b.ci);
 }
@@ -811,29 +850,6 @@ static void status_tells_of_locks(void)
 	json_object_put(o);
 }
 
-static void slots_are_free_again(void)
-{
-	struct reason why = { 0 };
-	struct blockdev *dev;
-	struct vol *v;
-	int16_t nodes[256];
-	bool dirty;
-	uint32_t gen;
-
-	if (blockdev_open(image, 0, &dev, &why) || vol_open(dev, &(struct vol_opts){ 0 }, &v, &why)) {
-		EQUAL(1, 0);
-		return;
-	}
-	EQUAL(vol_slotmap_read(v, nodes), 0);
-	for (unsigned s = 0; s < vol_info(v)->max_slots; s++) {
-		EQUAL(nodes[s], -1);
-		EQUAL(vol_journal_state(v, s, &dirty, &gen), 0);
-		CHECK(!dirty);
-	}
-	vol_close(v);
-	blockdev_close(dev);
-}
-
 /* ---- main ---------------------------------------------------------------------------------------- */
 
 int main(void)
@@ -852,6 +868,8 @@ int main(void)
 	claim("they append in turn", they_take_turns);
 	claim("the kernel forgets attributes, and pages where it had some",
 	      kernel_forgets_attributes_and_pages);
+	claim("attributes handed out while pages are taken back are taken back, too",
+	      attributes_handed_out_while_pages_go_are_taken_back);
 	claim("the remover wipes what the other host only knows",
 	      remover_wipes_what_the_other_only_knows);
 	claim("the last user wipes what was removed elsewhere", last_user_elsewhere_wipes);
