@@ -110,6 +110,9 @@ struct dlm_slot {
 	void *arg;	/* SLOT_TIMER: the struct dlm_tm */
 };
 
+/* Why a message about membership was refused (domain.c). */
+enum dlm_refusal { DLM_REFUSED_MALFORMED, DLM_REFUSED_OUT_OF_TURN, DLM_REFUSALS };
+
 struct dlm {
 	struct dlm_config cfg;
 	struct logger *log;
@@ -121,6 +124,8 @@ struct dlm {
 	struct dlm_map live;			/* who heartbeats, self included */
 
 	struct cds_list_head domains; /* struct dlm_domain.link */
+	/* By cause and message: of which nodes a refusal was logged. */
+	struct dlm_map refusals_told[DLM_REFUSALS][DLM_MSG_LAST - DLM_MSG_FIRST + 1];
 	uint64_t cookie_seq;	      /* process-wide, 56 bits, never 0 */
 	uint64_t mig_cookie_seq;
 

@@ -190,12 +190,29 @@ static struct dlm_join_answer judge(struct dlm *dlm, struct dlm_domain *dom,
 					 .fs_minor = dom->fs_minor };
 }
 
+/*
+ * Refused: counted in each domain (it need not name one), told once for each peer, message
+ * and cause, as a peer must not fill the log.
+ */
+static struct dlm_reply refused(struct dlm *dlm, node_t from, uint16_t type,
+				enum dlm_refusal cause, const char *what)
+{
+	struct dlm_map *told = &dlm->refusals_told[cause][type - DLM_MSG_FIRST];
+	enum log_level level = dlm_map_test(told, from) ? LOG_LVL_DEBUG : LOG_LVL_WARN;
+	struct dlm_domain *dom;
+
+	dlm_map_set(told, from);
+	cds_list_for_each_entry(dom, &dlm->domains, link)
+		dom->stats.refused[type - DLM_MSG_FIRST]++;
+	log_to(dlm->log, level, "dlm", "message refused peer=%d type=%s cause=%s", from,
+	       dlm_msg_name(type), what);
+	return dlm_reply_status(-EINVAL);
+}
+
 /* The sender of a malformed or forged message; its join should fail at once. */
 static struct dlm_reply malformed(struct dlm *dlm, node_t from, uint16_t type, const char *what)
 {
-	log_warn(dlm->log, "dlm", "malformed message refused peer=%d type=%s cause=%s", from,
-		 dlm_msg_name(type), what);
-	return dlm_reply_status(-EINVAL);
+	return refused(dlm, from, type, DLM_REFUSED_MALFORMED, what);
 }
 
 static struct dlm_reply query_join(struct dlm *dlm, node_t from, const void *p, size_t len)
@@ -307,9 +324,7 @@ static struct dlm_reply query_region(struct dlm *dlm, node_t from, const void *p
 
 static struct dlm_reply out_of_turn(struct dlm *dlm, node_t from, uint16_t type)
 {
-	log_warn(dlm->log, "dlm", "refused out of turn peer=%d type=%s cause=no join of it is open",
-		 from, dlm_msg_name(type));
-	return dlm_reply_status(-EINVAL);
+	return refused(dlm, from, type, DLM_REFUSED_OUT_OF_TURN, "no join of it is open");
 }
 
 static struct dlm_reply assert_joined(struct dlm *dlm, node_t from, const void *p, size_t len)

@@ -295,6 +295,44 @@ Test(answer, forged_and_malformed_messages_change_nothing)
 	cr_assert(bed_member(n, 3) && !dlm_map_test(&n->dom->exiting, 3));
 }
 
+static int warnings;
+
+static void count_warnings(struct logger *self, enum log_level level, const char *subsys,
+			   const char *line)
+{
+	(void)self;
+	(void)subsys;
+	(void)line;
+	warnings += level == LOG_LVL_WARN;
+}
+
+/* A peer that is out of its mind cannot fill the log. */
+Test(answer, refused_messages_are_counted_and_told_once_for_each_peer_and_kind)
+{
+	struct logger log = { .emit = count_warnings, .max = LOG_LVL_DEBUG };
+	struct bed_node *n = member(1);
+	const uint64_t *refused = n->dom->stats.refused;
+	uint8_t byte = 0;
+
+	bed_peer(bed, 3);
+	bed_peer(bed, 4);
+	n->dlm->log = &log;
+	warnings = 0;
+	for (int i = 0; i < 100; i++) {
+		bed_ask(n, 3, DLM_QUERY_JOIN_MSG, &byte, 1);
+		bed_ask(n, 3, DLM_EXIT_DOMAIN_MSG, &byte, 1);
+		cr_assert_eq(ask_join(n, 3, DLM_ASSERT_JOINED_MSG), -EINVAL);
+		bed_ask(n, 3, DLM_ASSERT_JOINED_MSG, &byte, 1);
+	}
+	cr_assert_eq(warnings, 4);
+	cr_assert_eq(refused[DLM_QUERY_JOIN_MSG - DLM_MSG_FIRST], 100);
+	cr_assert_eq(refused[DLM_EXIT_DOMAIN_MSG - DLM_MSG_FIRST], 100);
+	cr_assert_eq(refused[DLM_ASSERT_JOINED_MSG - DLM_MSG_FIRST], 200);
+	bed_ask(n, 4, DLM_QUERY_JOIN_MSG, &byte, 1);
+	cr_assert_eq(warnings, 5); /* of another peer */
+	n->dlm->log = NULL;
+}
+
 Test(answer, begin_exit_and_exit_take_a_member_out_without_recovery)
 {
 	struct bed_node *n = member(1);
