@@ -64,7 +64,7 @@ start_load() { slow_seen[$1]=0; load_start "$1"; }
 
 # It was stopped by the fault, and by nothing else.
 load_gave_up() {
-	wait_until 20 load_ended "$1" || { echo "the load of host $1 hangs"; return 1; }
+	wait_until 30 load_ended "$1" || { echo "the load of host $1 hangs"; return 1; }
 	wait "${load_pid[$1]}"
 	cat "$work/load$1.err"
 	! grep -vE ': (Input/output error|Transport endpoint is not connected|Software caused connection abort|Read-only file system)$' \
@@ -125,7 +125,7 @@ survive() {
 			ok "  host $n has recovered host $m" wait_until $limit recovered_since "$n" "$m" || return
 		done
 	done
-	ok "  and work" go_on 10 $stay &&
+	ok "  and work" go_on 30 $stay &&
 		ok "  no operation took 10 s beyond the threshold" took_less $((limit + 10)) $stay
 }
 # Since the round began.
@@ -196,7 +196,7 @@ f_pause() {
 	ok "host $v is stopped" true
 	survive "$v" "$stay" $dead_s || { kill -CONT "$pid"; return 1; }
 	kill -CONT "$pid"
-	ok "  host $v fences itself" wait_until 15 is_fenced "$v" && come_back fenced "$v"
+	ok "  host $v fences itself" wait_until 30 is_fenced "$v" && come_back fenced "$v"
 }
 
 f_shortpause() {
@@ -206,7 +206,7 @@ f_shortpause() {
 	kill -STOP "$pid"
 	sleep 2
 	kill -CONT "$pid"
-	ok "host $v was stopped for 2 s: all go on" go_on 10 $(ups)
+	ok "host $v was stopped for 2 s: all go on" go_on 30 $(ups)
 }
 
 # A death in the recovery of another one that is only stopped.
@@ -222,7 +222,7 @@ f_killpause() {
 	ok "host $v is stopped, host $w is killed" host_kill "$w"
 	survive "$v $w" "$stay" $((2 * dead_s)) || { kill -CONT "$pid"; return 1; }
 	kill -CONT "$pid"
-	ok "  host $v fences itself" wait_until 15 is_fenced "$v" &&
+	ok "  host $v fences itself" wait_until 30 is_fenced "$v" &&
 		come_back fenced "$v" && come_back dead "$w"
 }
 
@@ -269,7 +269,7 @@ f_delay() {
 		sleep $((RANDOM % (2 * thr))) &&
 		ok "  no operation takes long" took_less $((dead_s + 10)) $(ups) || { disk_mode "$v" good; return 1; }
 	disk_mode "$v" good
-	ok "  all go on" go_on 10 $(ups)
+	ok "  all go on" go_on 30 $(ups)
 }
 
 # For a while that may be too short or long enough to be fenced for. It answered errors where
@@ -307,7 +307,7 @@ f_hang() {
 	disk_mode "$v" hang
 	ok "host $v's storage hangs" true
 	survive "$v" "$stay" $dead_s || { disk_mode "$v" good; return 1; }
-	ok "  host $v fences itself" wait_until 15 is_fenced "$v"
+	ok "  host $v fences itself" wait_until 30 is_fenced "$v"
 	disk_mode "$v" good
 	come_back fenced "$v"
 }
@@ -318,7 +318,7 @@ f_leave() {
 	[ "$(ups | wc -l)" -gt 2 ] || return 0
 	stop_load "$v" && ok "host $v unmounts" vol_umount "$v" || return
 	up[$v]=0
-	ok "  the others go on" go_on 10 $(ups)
+	ok "  the others go on" go_on 30 $(ups)
 }
 
 f_killmount() {
@@ -335,7 +335,7 @@ f_killmount() {
 	wait_until 10 no_daemon $v
 	umount -l "$work/m$v" 2>/dev/null
 	ok "host $v is killed while it mounts: host(s) $stay go on" go_on $((dead_s + 10)) $stay &&
-		sleep $dead_s && ok "  and later" go_on 10 $stay && back $v
+		sleep $dead_s && ok "  and later" go_on 30 $stay && back $v
 }
 
 f_killumount() {
@@ -353,7 +353,7 @@ f_killumount() {
 	umount -l "$work/m$v" 2>/dev/null
 	up[$v]=0
 	ok "host $v is killed while it unmounts: host(s) $stay go on" go_on $((dead_s + 10)) $stay &&
-		sleep $dead_s && ok "  and later" go_on 10 $stay && back "$v"
+		sleep $dead_s && ok "  and later" go_on 30 $stay && back "$v"
 }
 
 # ---- the run ------------------------------------------------------------------------------

@@ -508,23 +508,26 @@ static int check(struct claims *c)
 int main(int argc, char **argv)
 {
 	struct claims c = { .ledger = -1, .promised = calloc(RECORDS_MAX, 1) };
+	int rc = 2;
 
 	if (!c.promised || argc < 6 || take_ledger(&c, argv[4])) {
 		fprintf(stderr, "usage: claims run|check DIR SHARED LEDGER WHO [SEED STOP]\n");
-		return 2;
+		free(c.promised);
+		return rc;
 	}
 	c.dir[0] = argv[2];
 	c.dir[1] = argv[3];
 	c.who = argv[5];
-	if (!strcmp(argv[1], "check"))
-		return check(&c);
-	if (argc < 8)
-		return 2;
-	c.random = strtoull(argv[6], NULL, 0);
 	for (int i = 0; i < KEPT; i++)
 		c.kept[i] = -1;
-	c.ledger = open(argv[4], O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-	if (c.ledger < 0)
-		return 2;
-	return run(&c, argv[7]);
+	if (!strcmp(argv[1], "check")) {
+		rc = check(&c);
+	} else if (argc >= 8) {
+		c.random = strtoull(argv[6], NULL, 0);
+		c.ledger = open(argv[4], O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+		if (c.ledger >= 0)
+			rc = run(&c, argv[7]);
+	}
+	free(c.promised);
+	return rc;
 }

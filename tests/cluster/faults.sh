@@ -34,7 +34,7 @@ load_works() {
 	local n at
 	for n in "$@"; do
 		at=$(ledger_at "$n")
-		wait_until 20 ledger_past "$n" $((at + 6)) || { cat "$work/load$n.err"; return 1; }
+		wait_until 60 ledger_past "$n" $((at + 6)) || { cat "$work/load$n.err"; return 1; }
 	done
 }
 
@@ -71,7 +71,7 @@ host_kill() {
 }
 
 status_of() {
-	host "$1" timeout 10 "$o2fuse" status --json 2>/dev/null | jq -rc "$2"
+	host "$1" timeout 30 "$o2fuse" status --json 2>/dev/null | jq -rc "$2"
 }
 
 recovery_of() { status_of "$1" "[.volume.recoveries[] | select(.node == $2)] | last"; }

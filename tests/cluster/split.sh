@@ -12,8 +12,8 @@ seed=${SEED:-$$}
 RANDOM=$seed
 hosts_init
 short="idle_ms=3000,keepalive_ms=1000,reconnect_ms=1000"
-# Link silent, vote, threshold of the others, and time of the machine.
-split_s=$((3 + 2 * (thr + 2) + 2 * thr + 10))
+# Link silent, vote, threshold of the others, and what a busy machine may add.
+split_s=$((3 + 2 * (thr + 2) + 2 * thr + 20))
 
 is_fenced() { [ "$(status_of "$1" .volume.state)" = fenced ]; }
 why_fenced() { status_of "$1" ".volume.fenced_reason // empty"; }
@@ -29,8 +29,8 @@ round() { # name, "stay...", "go..."
 	for n in $go; do
 		ok "$name: host $n fences itself" wait_until $split_s is_fenced "$n"
 		ok "$name: host $n names the quorum" eval "why_fenced $n; why_fenced $n | grep -q quorum"
-		ok "$name: host $n's load ends" wait_until 10 load_ended "$n"
-		ok "$name: host $n answers EIO" eval "timeout 5 ls $work/m$n 2>&1 | grep 'Input/output error'"
+		ok "$name: host $n's load ends" wait_until 30 load_ended "$n"
+		ok "$name: host $n answers EIO" eval "timeout 20 ls $work/m$n 2>&1 | grep 'Input/output error'"
 		ok "$name: host $n tells its log" grep -q "this node stops using" "$work/log$n"
 	done
 	for n in $stay; do
