@@ -2,14 +2,14 @@
 /*
  * crash.c: whatever the moment of a power cut, the volume comes back whole.
  *
- * Threads work on a volume in memory on the recording device: names, data, fsync,
+ * Threads work on a volume in memory on the recording device: names, data, space, fsync,
  * checkpoints, frees. Then disk states that cuts at random moments can leave are rebuilt;
  * each is mounted again (own replay), and what fsync had acknowledged before the cut must
  * be there with its content. Some are given to fsck.ocfs2 before (its replay), and to
  * fsck.ocfs2 -fn after, which must find nothing.
  *
- * KEEP=1 leaves the files. SEED=n replays a run's choices (not the order of its threads), CUTS=n says how many
- * states of each kind of volume are tried.
+ * KEEP=1 leaves the files. SEED=n replays a run's choices (not the order of its threads),
+ * CUTS=n says how many states of each kind of volume are tried.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -177,6 +177,28 @@ static int op_truncate(struct worker *w, unsigned i)
 	return err;
 }
 
+/* Space at the end and back, or a hole somewhere that is filled again. */
+static int op_space(struct worker *w, unsigned i, bool hole)
+{
+	struct file *f = &w->file[i];
+	uint64_t from = hole && f->size ? rnd(&w->random, f->size) : f->size;
+	struct vol_inode *inode;
+	int err;
+
+	forget_claim(w, i);
+	err = get(w, i, &inode);
+	if (err)
+		return err;
+	err = vol_fallocate(inode, from, 1 + rnd(&w->random, 300000),
+			    hole ? VOL_FALLOC_PUNCH | VOL_FALLOC_KEEP_SIZE : 0);
+	if (!err && !hole)
+		err = vol_truncate(inode, f->size);
+	vol_iput(inode);
+	if (err == -EOPNOTSUPP) /* max-compat */
+		err = 0;
+	return err || !hole ? err : op_write(w, i);
+}
+
 static int op_remove(struct worker *w, unsigned i)
 {
 	struct vol_inode *inode;
@@ -251,7 +273,7 @@ static void *work(void *arg)
 	struct worker *w = arg;
 
 	for (unsigned k = 0; k < OPS && !w->err; k++) {
-		unsigned i = (unsigned)rnd(&w->random, FILES), what = (unsigned)rnd(&w->random, 20);
+		unsigned i = (unsigned)rnd(&w->random, FILES), what = (unsigned)rnd(&w->random, 23);
 
 		w->failed = "create";
 		if (!w->file[i].exists)
@@ -266,6 +288,8 @@ static void *work(void *arg)
 			w->failed = "fsync", w->err = op_fsync(w, i);
 		else if (what < 19)
 			w->failed = "mkdir", w->err = op_mkdir(w);
+		else if (what < 22)
+			w->failed = "fallocate", w->err = op_space(w, i, what != 19);
 		else
 			w->failed = "sync", w->err = op_global(w);
 	}
