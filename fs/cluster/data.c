@@ -85,7 +85,7 @@ int clu_seek(struct clu_inode *ci, uint64_t off, bool hole, uint64_t *out)
 	if (err)
 		return err;
 	pthread_mutex_lock(&ci->mutex);
-	dirty = ci->pages_valid;
+	dirty = ci->pages_valid || ci->giving; /* pages.c: not valid any more, maybe still there */
 	pthread_mutex_unlock(&ci->mutex);
 	dirty = dirty && clu_pages_exclusive(ci);
 	err = vol_seek(ci->vi, off, hole, out);
