@@ -132,7 +132,8 @@ static void do_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 }
 
 /* Truncation of "mode" by the shell. */
-static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *to, int what, struct fuse_file_info *fi)
+static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *to, int what,
+		       struct fuse_file_info *fi)
 {
 	(void)to, (void)what;
 	do_getattr(req, ino, fi);
@@ -145,7 +146,8 @@ static void do_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_open(req, fi);
 }
 
-static void do_read(fuse_req_t req, fuse_ino_t ino, size_t len, off_t off, struct fuse_file_info *fi)
+static void do_read(fuse_req_t req, fuse_ino_t ino, size_t len, off_t off,
+		    struct fuse_file_info *fi)
 {
 	struct disk *d = disk_of(req);
 	char *buf = ino >= DISK ? malloc(len) : NULL;
