@@ -103,7 +103,8 @@ cmd_capture() {
 		is_live "$lab/net/capture.pid" && die "already capturing"
 		cmd_net_up
 		: >"$file" || die "cannot write $file"
-		in_ns tcpdump -i "$bridge" -n -U -s 0 -B 8192 -Z root -w "$file" \
+		# Not by in_ns: a function in the background is a shell, which would get the signals.
+		nsenter --net="/run/netns/$netns" tcpdump -i "$bridge" -n -U -s 0 -B 8192 -Z root -w "$file" \
 			"${@:-arp or tcp}" </dev/null >"$lab/net/capture.log" 2>&1 &
 		pid=$!
 		# nsenter becomes tcpdump itself: same process id.
