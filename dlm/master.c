@@ -655,5 +655,10 @@ struct dlm_reply dlm_requery_handler(struct dlm_domain *dom, node_t from,
 		return dlm_reply_status(NODE_NONE);
 	if (dlm_is_self(dom, res->owner))
 		dlm_assert_all(res, DLM_ASSERT_REQUERY);
+	/* A round that is repeated: what stage 1 gave to its dead recovery master is of this
+	 * round, not of that one's own. */
+	if ((res->state & DLM_RES_RECOVERING) && dom->reco.dead_node != NODE_NONE &&
+	    dlm_reco_concerns(res, dom->reco.dead_node))
+		return dlm_reply_status(dom->reco.dead_node);
 	return dlm_reply_status(res->owner);
 }

@@ -335,6 +335,39 @@ Test(recovery_members, naming_the_dead_owner_is_not_owning)
 	cr_assert_eq(b.asts, 2);
 }
 
+/*
+ * The owner (4) was leaving when it died, so the recovery master asks about what it has no
+ * copy of. The round is the second one: the recovery master of the first (1) died when node 2
+ * had had stage 1, and 3 not. Node 2 must not name node 1 then, as if that one had owned it:
+ * the resource would be put off to the round of 1, where nobody reports it.
+ */
+Test(recovery_members, repeated_round_of_a_leaving_node_keeps_what_was_given_away)
+{
+	four();
+	own(4, "r");
+	user_hold(&lab, &a, 2, "r", PR, 0);
+	lab_hold(&lab, DLM_MIG_LOCKRES_MSG, 4, 2);
+	bed_leave(&lab.bed.n[4]);
+	lab_run(&lab, 20);
+	stage = 0;
+	lab.arg = 3;
+	lab.verdict = hold_stage;
+	bed_die(&lab.bed, 4);
+	lab.hold_type = 0;
+	lab_run(&lab, 1500);
+	cr_assert_eq(owner(2, "r"), 1);
+	cr_assert(dom(2)->reco.leavers);
+	dlm_node_down(lab.bed.n[3].dlm, 1); /* it shall lead */
+	lab_die(&lab, 1);
+	lab.verdict = NULL;
+	settle();
+	one_owner("r");
+	cr_assert_eq(lab_queue(&lab, owner(2, "r"), "r", &a), 'G');
+	user_convert(&lab, &a, EX, 0, 0);
+	lab_run(&lab, 500);
+	cr_assert_eq(a.asts, 2);
+}
+
 /* ---- recorded traffic ------------------------------------------------------------------------------------ */
 
 /* T2558 of doc/spec/vectors: a kernel survivor (1) of owner 3, its flock on converting. */
