@@ -280,6 +280,8 @@ int clu_mount(const struct clu_config *cfg, struct clu **out, struct reason *why
 	if (!err)
 		err = clu_recovery_start(clu);
 	if (!err)
+		err = clu_scan_start(clu);
+	if (!err)
 		err = clu_iget(clu, vol_info(clu->vol)->root_blkno, &clu->root);
 	if (err) {
 		err = reason_set(why, EXIT_CLUSTER, err, "cannot read the root directory: %s; run fsck.ocfs2",
@@ -303,6 +305,7 @@ static void stop_threads(struct clu *clu)
 	pthread_cond_broadcast(&clu->cond);
 	pthread_mutex_unlock(&clu->mutex);
 	clu_recovery_stop(clu);
+	clu_scan_stop(clu);
 	clu_house_stop(clu);
 }
 

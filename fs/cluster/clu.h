@@ -58,6 +58,7 @@ struct clu_config {
 	bool acl, user_xattr;	/* POSIX ACLs, names with "user." (and the volume has them) */
 	enum { CLU_ATIME_RELATIME, CLU_ATIME_NONE, CLU_ATIME_STRICT } atime;
 	bool nodiratime;
+	unsigned orphan_scan_ms; /* 0: as kernel nodes do, 300 s and a little */
 	int atime_quantum_s;	/* strict: so long it is not written again */
 	/* Recovery thread, S EX held, before the journal of a dead node is replayed: return 0
 	 * when it can write no more; else it is tried again. NULL: nothing to do. */

@@ -92,6 +92,9 @@ struct clu {
 	struct clu_inode *late;	/* whose last reference a worker had: for the house */
 	bool house_running;
 	pthread_t house;
+	bool scanner_running;
+	pthread_t scanner;
+	uint32_t scan_number, scan_seen; /* scan.c: of the holder of P EX */
 };
 
 /* clu->clean_orphans: what the housekeeping thread does to a slot's orphan directory. */
@@ -238,6 +241,10 @@ struct lc_lock *clu_journal_lock(struct clu *clu, unsigned slot);
 
 int clu_house_start(struct clu *clu) __must_check;
 void clu_house_stop(struct clu *clu);
+
+/* ---- scan.c: orphans that nobody frees --------------------------------------------- */
+int clu_scan_start(struct clu *clu) __must_check;
+void clu_scan_stop(struct clu *clu);
 void clu_house_clean(struct clu *clu, unsigned slot, unsigned what);
 /* Takes over the reference. */
 void clu_house_put(struct clu *clu, struct clu_inode *ci);

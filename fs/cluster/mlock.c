@@ -256,4 +256,3 @@ void clu_sys_unlock(struct clu *clu, struct vol_inode *vi, bool ex)
 const struct lc_type clu_type_o = { .letter = 'O' };
 const struct lc_type clu_type_r = { .letter = 'R' };
 const struct lc_type clu_type_y = { .letter = 'Y' };
-const struct lc_type clu_type_p = { .letter = 'P' };

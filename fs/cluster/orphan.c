@@ -47,8 +47,8 @@ static void wipe_unless_used(struct clu_inode *ci)
 	int err = clu_olock_ex(ci);
 
 	if (err == -EAGAIN) {
-		log_debug(ci->clu->log, "orphan", "left to its last user inode=%llu",
-			  (unsigned long long)ci->vi->blkno);
+		log_debug(ci->clu->log, "orphan", "left to its last user inode=%llu slot=%u",
+			  (unsigned long long)ci->vi->blkno, ci->vi->orphaned_slot);
 		clu_odrop(ci);
 		return;
 	}
@@ -56,13 +56,16 @@ static void wipe_unless_used(struct clu_inode *ci)
 		return;
 	err = vol_wipe(ci->vi);
 	/* Not asked of vi: its block may be a new inode's already. */
-	if (!err)
+	if (!err) {
 		atomic_store(&ci->wiped, true);
+		log_debug(ci->clu->log, "orphan", "freed inode=%llu slot=%u",
+			  (unsigned long long)ci->vi->blkno, ci->vi->orphaned_slot);
+	}
 	clu_ounlock_ex(ci);
 	if (err)
 		log_warn(ci->clu->log, "orphan",
 			 "could not free an orphan inode=%llu errno=%d; it stays in the orphan directory "
-			 "and is tried again at the next mount",
+			 "and is tried again within minutes, or at the next mount",
 			 (unsigned long long)ci->vi->blkno, -err);
 }
 

@@ -135,7 +135,13 @@ four() {
 	for n in 1 2 3 4; do ok "host 4 has what host $n was promised" load_check $n 4; done
 	ok "four: all unmount" vol_umount_all 4
 	ok "four: fsck.ocfs2 finds nothing" vol_check
-	ok "four: no orphan is left" no_orphans
+	# Who had a file open that lost its last name through a node that died may not know that
+	# it is the last user; that is left to the scan, of which a mount makes one.
+	no_orphans >/dev/null || echo "# orphans are left to a scan"
+	ok "four: host 1 mounts once more" vol_mount 1
+	ok "four: no orphan is left" wait_until 60 no_orphans
+	ok "four: it unmounts" vol_umount 1
+	ok "four: fsck.ocfs2 still finds nothing" vol_check
 }
 
 ok "hosts are up" hosts_up 4

@@ -142,7 +142,8 @@ static void *mount_host(void *arg)
 					.name = vol_info(h->vol)->uuid_str, .lease = lease,
 					.ctx = h };
 	struct clu_config cc = { .vol = h->vol, .net = h->net, .preferred_slot = -1,
-				 .acl = true, .user_xattr = true, .kernel = &kernel, .kernel_ctx = h,
+				 .acl = true, .user_xattr = true, .orphan_scan_ms = 700,
+				 .kernel = &kernel, .kernel_ctx = h,
 				 .fence = must_leave, .fence_ctx = h, .log = &h->log };
 	uint64_t len;
 
@@ -494,6 +495,29 @@ static void a_file_without_its_acl_is_not_made(void)
 	forget(e.ci);
 	set.value = NULL;
 	EQUAL(clu_setxattr(hosts[2].root, &set), 0);
+}
+
+/* Unlinked past the cluster's inodes: as by a node that was never told that it is the last
+ * user. Each host looks every other time, unless the other one has just done so. */
+static void an_orphan_that_nobody_knows_is_found(void)
+{
+	struct host *h = &hosts[1];
+	struct vol_inode *vi = NULL;
+	struct vol_found f;
+	struct entry e = make(1, "nobody");
+
+	forget(e.ci);
+	EQUAL(clu_mlock(h->root, DLM_MODE_EX, 0), 0);
+	EQUAL(vol_lookup(h->root->vi, "nobody", 6, &f), 0);
+	EQUAL(vol_iget(h->vol, f.blkno, &vi), 0);
+	EQUAL(vol_inode_refresh(vi), 0);
+	EQUAL(vol_unlink(h->root->vi, "nobody", 6, vi), 0);
+	EQUAL(vol_checkpoint(h->vol), 0);
+	vol_iput(vi);
+	clu_munlock(h->root, DLM_MODE_EX);
+	for (unsigned i = 0; orphans(2) && i < LIMIT_S * 10; i++)
+		nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+	EQUAL(orphans(2), 0);
 }
 
 static void a_hard_link_survives(void)
@@ -875,6 +899,8 @@ int main(void)
 	claim("the last user wipes what was removed elsewhere", last_user_elsewhere_wipes);
 	claim("a file without the ACL it should have is not made",
 	      a_file_without_its_acl_is_not_made);
+	claim("an orphan that nobody knows of is found by a scan",
+	      an_orphan_that_nobody_knows_is_found);
 	claim("a hard link survives the removal of another name", a_hard_link_survives);
 	claim("a block that is used again elsewhere is a new inode", a_reused_block_is_a_new_inode);
 	claim("a block that is used again here is a new inode",
