@@ -13,7 +13,9 @@
  *	hang		each waits for the next mode and fails with EIO then, unread and unwritten
  *
  * A held write fails and is not carried out late: that is what storage must keep to that
- * lets a host be declared dead (o2fuse-recovery(7), What fencing guarantees).
+ * lets a host be declared dead (o2fuse-recovery(7), What fencing guarantees). Behind it
+ * others of the same inode wait in the kernel: after "hang" comes "bad", until whoever
+ * wrote has closed the disk, and only then "good".
  */
 #define FUSE_USE_VERSION 314
 #include <errno.h>
