@@ -5,13 +5,16 @@
 # seconds of the other one decides that. Led by us, then by the kernel node; then a kernel
 # node dies and ours leads the other kernel node.
 : "${top_srcdir:=$(cd "$(dirname "$0")/../.." && pwd)}"
+: "${THR:=12}"
 . "$top_srcdir/tests/lab/lib.sh"
 lab_init
 ok "the nodes have a network" lab_up k1 u2 u3 k4
 ok "a volume is made" vol_make v.img 300M
 ok "a kernel node boots" kboot 1 || exit 1
 
-behind=5	# seconds, well below what a heartbeat may be late
+# Seconds, well below what a heartbeat may be late, and more than the 5 s after which a
+# kernel node looks for something to recover.
+behind=9
 # Whatever else takes time: who stands still goes on in time to keep its own heartbeat.
 later() { # command
 	(sleep $behind; "$@") &
