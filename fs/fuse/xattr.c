@@ -19,53 +19,48 @@ static bool switched_off(fuse_req_t req)
 	return true;
 }
 
-/* The answer of get and list: bytes, or with size 0 their number. */
-static void reply_bytes(fuse_req_t req, int err, size_t size, const void *buf, size_t got)
+/* The inode of a request, or NULL: it was answered. */
+static struct clu_inode *inode_of(fuse_req_t req, fuse_ino_t ino)
 {
+	return switched_off(req) ? NULL : shell_get(req, ino);
+}
+
+/* Bytes, or with size 0 their number. name: NULL for a list of names. */
+static void get_or_list(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct clu_inode *ci;
+	size_t got = 0;
+	void *buf;
+	int err;
+
+	ci = inode_of(req, ino);
+	if (!ci)
+		return;
+	buf = malloc(size ? size : 1);
+	if (!buf)
+		err = -ENOMEM;
+	else if (name)
+		err = clu_getxattr(ci, name, buf, size, &got);
+	else
+		err = clu_listxattr(ci, fuse_req_ctx(req)->uid == 0, buf, size, &got);
+	clu_iput(ci);
 	if (!err && size)
 		fuse_reply_buf(req, buf, got);
 	else if ((!err || err == -ERANGE) && !size)
 		fuse_reply_xattr(req, got);
 	else
 		shell_reply_err(req, err);
+	free(buf);
 }
 
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-	struct clu_inode *ci;
-	size_t got = 0;
-	void *buf;
-	int err;
-
-	if (switched_off(req))
-		return;
-	ci = shell_get(req, ino);
-	if (!ci)
-		return;
-	buf = malloc(size ? size : 1);
-	err = buf ? clu_getxattr(ci, name, buf, size, &got) : -ENOMEM;
-	clu_iput(ci);
-	reply_bytes(req, err, size, buf, got);
-	free(buf);
+	get_or_list(req, ino, name, size);
 }
 
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	struct clu_inode *ci;
-	size_t got = 0;
-	void *buf;
-	int err;
-
-	if (switched_off(req))
-		return;
-	ci = shell_get(req, ino);
-	if (!ci)
-		return;
-	buf = malloc(size ? size : 1);
-	err = buf ? clu_listxattr(ci, fuse_req_ctx(req)->uid == 0, buf, size, &got) : -ENOMEM;
-	clu_iput(ci);
-	reply_bytes(req, err, size, buf, got);
-	free(buf);
+	get_or_list(req, ino, NULL, size);
 }
 
 enum { GROUPS_MAX = 65536 };
@@ -102,9 +97,7 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 	struct clu_inode *ci;
 	int err;
 
-	if (switched_off(req))
-		return;
-	ci = shell_get(req, ino);
+	ci = inode_of(req, ino);
 	if (!ci)
 		return;
 	what.drop_sgid = !strcmp(name, "system.posix_acl_access") &&
@@ -120,9 +113,7 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	struct clu_inode *ci;
 	int err;
 
-	if (switched_off(req))
-		return;
-	ci = shell_get(req, ino);
+	ci = inode_of(req, ino);
 	if (!ci)
 		return;
 	err = clu_setxattr(ci, &what);

@@ -106,13 +106,32 @@ static int fill_hole(struct vol_inode *inode, struct buf *b, uint32_t cpos, uint
 	return err;
 }
 
+/* What is at cluster c, from there on and before end. */
+static int run_at(struct vol_inode *inode, struct buf *b, uint32_t c, uint32_t end,
+		  struct extent *e)
+{
+	struct xtree t;
+	int err;
+
+	xtree_dinode(&t, inode, b);
+	err = xtree_lookup(&t, c, e);
+	if (err)
+		return err;
+	if (e->blkno)
+		e->blkno += (blkno_t)(c - e->cpos) * inode->vol->bpc;
+	e->len -= c - e->cpos;
+	e->cpos = c;
+	if (e->len > end - c)
+		e->len = end - c;
+	return 0;
+}
+
 static int fill_holes(struct vol_inode *inode, uint64_t from, uint64_t to)
 {
 	struct vol *v = inode->vol;
 	uint32_t c = (uint32_t)(from >> v->info.clustersize_bits);
 	uint32_t end = bytes_to_clusters_up(v, to), len;
 	struct extent e;
-	struct xtree t;
 	struct buf *b;
 	int err;
 
@@ -120,13 +139,10 @@ static int fill_holes(struct vol_inode *inode, uint64_t from, uint64_t to)
 	if (err)
 		return err;
 	while (c < end && !err) {
-		xtree_dinode(&t, inode, b);
-		err = xtree_lookup(&t, c, &e);
+		err = run_at(inode, b, c, end, &e);
 		if (err)
 			break;
-		len = e.len - (c - e.cpos);
-		if (len > end - c)
-			len = end - c;
+		len = e.len;
 		if (e.blkno == 0)
 			err = fill_hole(inode, b, c, len, to, &len);
 		c += len;
@@ -238,9 +254,7 @@ static int punch_run(struct vol_inode *inode, struct buf *b, const struct extent
 
 static int punch_clusters(struct vol_inode *inode, uint32_t c, uint32_t end)
 {
-	struct vol *v = inode->vol;
 	struct extent e;
-	struct xtree t;
 	struct buf *b;
 	int err;
 
@@ -248,16 +262,9 @@ static int punch_clusters(struct vol_inode *inode, uint32_t c, uint32_t end)
 	if (err)
 		return err;
 	while (c < end && !err) {
-		xtree_dinode(&t, inode, b);
-		err = xtree_lookup(&t, c, &e);
+		err = run_at(inode, b, c, end, &e);
 		if (err)
 			break;
-		if (e.blkno)
-			e.blkno += (blkno_t)(c - e.cpos) * v->bpc;
-		e.len -= c - e.cpos;
-		e.cpos = c;
-		if (e.len > end - c)
-			e.len = end - c;
 		if (e.blkno)
 			err = punch_run(inode, b, &e);
 		c += e.len;

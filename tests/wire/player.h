@@ -40,7 +40,7 @@ struct player_lock {
 	bool granted, busy;	 /* busy: a request has no AST or end yet */
 	int bast;		 /* mode that it is in the way of, -1 */
 	bool drop;		 /* being given up for good */
-	bool stubborn;		 /* gives way to nobody */
+	bool unyielding;		 /* gives way to nobody */
 };
 
 struct player_diff {

@@ -207,7 +207,7 @@ static void be_in_the_way(struct player *p, struct dlm_res *res, int mode, bool 
 		}
 	}
 	l = new_lock(p, &res->name, DLM_MODE_EX, 0, 0);
-	l->stubborn = granted_never;
+	l->unyielding = granted_never;
 	cr_assert(!l->busy, "frame %d: nothing can be in the way", p->at);
 }
 
@@ -356,7 +356,7 @@ void script_settle(struct player *p)
 
 		if (!l->lock || l->bast < 0 || l->busy || !l->granted)
 			continue;
-		if (l->stubborn)
+		if (l->unyielding)
 			continue;
 		if (own(p, &l->name) && l->lock->mode > DLM_MODE_NL)
 			give_way(l);
